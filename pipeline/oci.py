@@ -244,7 +244,7 @@ def _parse_schema1(data: bytes, document: Mapping[str, Any]) -> Schema1:
 
 
 def _schema1_payload(data: bytes, document: Mapping[str, Any]) -> bytes:
-    """The signed bytes: everything but the signatures, which alone do not count for the digest (schema 1, "Signed Manifests")."""
+    """The signed bytes: all but the signatures, which do not count for the digest (schema 1, "Signed Manifests")."""
     try:
         protected = json.loads(_base64url(document["signatures"][0]["protected"]))
         return data[: int(protected["formatLength"])] + _base64url(protected["formatTail"])

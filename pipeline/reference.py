@@ -81,7 +81,7 @@ def parse(text: str) -> Reference:
     if colon > slash:
         rest, tag = rest[:colon], rest[colon + 1 :]
         if not _TAG.fullmatch(tag):
-            raise InputError([f"invalid tag {_show(tag)}: letters, digits, '_', '.', '-', at most 128, not starting with '.' or '-'"])
+            raise InputError([f"invalid tag {_show(tag)}: at most 128 letters, digits, '_', '.', '-', not starting with '.' or '-'"])
     elif digest is None:
         tag = DEFAULT_TAG
     registry, repository = _split_registry(rest)

@@ -1,0 +1,204 @@
+"""The edge to doit: the only importer of its runner, database and reporter.
+
+In come task dictionaries (as any ``dodo.py`` yields them), out goes what became of each task. Promises, none of which stock
+doit 0.37 gives:
+
+- what a task achieved is remembered the moment it ends, so that ``kill -9`` forgets nothing (``DurableDB``);
+- an unmet dependency does not make doit forget what the dependents achieved earlier (``SaveRunner``);
+- a damaged database costs the memo, never the run: the cache is the truth;
+- an interruption stops the dispatch, lets the running tasks come back, and saves (``SaveRunner``).
+
+doit's capture of output is broken under threads: every task carries ``TASK_DEFAULTS``.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from doit.control import TaskControl
+from doit.dependency import Dependency, JSONCodec, MD5Checker, SqliteDB
+from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
+from doit.loader import generate_tasks
+from doit.runner import MThreadRunner
+from doit.task import Stream, Task
+
+from .interruption import Interruption
+
+TaskDict = dict[str, Any]
+"""A task as doit's creators yield it."""
+
+TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
+"""In every task: capture swaps ``sys.stdout`` for the whole process and, under threads, does not put it back."""
+
+
+class Status(enum.Enum):
+    """What became of a task in a run."""
+
+    DONE = "done"
+    UP_TO_DATE = "up to date"
+    FAILED = "failed"
+    UNMET = "not tried, as something it needs failed"
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """``message`` says why, for a task that failed."""
+
+    status: Status
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status in (Status.DONE, Status.UP_TO_DATE)
+
+
+class Observer(Protocol):
+    """Is told what happens. ``started`` is called on worker threads, ``finished`` on the thread that called ``run``."""
+
+    def started(self, task: str) -> None: ...
+
+    def finished(self, task: str, result: TaskResult) -> None: ...
+
+
+def failed(message: str) -> BaseFail:
+    """What an action returns to say that its task failed. (doit drops exception objects.)"""
+    return TaskFailed(message)
+
+
+def run(
+    tasks: Iterable[TaskDict], *, jobs: int, database: Path, observer: Observer, interruption: Interruption
+) -> Mapping[str, TaskResult]:
+    """Run all ``tasks`` on ``jobs`` threads; failures do not stop the rest. Results by task name, without group tasks.
+
+    After an interruption the result lacks what was not run; the caller checks ``interruption``.
+    """
+    made = generate_tasks("image-tools", _as_generator(tasks))
+    control = TaskControl(list(made))
+    control.process(None)
+    reporter = _Reporter(observer)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    manager = Dependency(DurableDB, str(database), checker_cls=MD5Checker, codec_cls=JSONCodec)
+    SaveRunner(manager, reporter, interruption, jobs).run_all(control.task_dispatcher())
+    return reporter.results
+
+
+class DurableDB(SqliteDB):  # type: ignore[misc]
+    """doit's SQLite database, except that a task's entry is on disk when its task ends, and that damage is survived."""
+
+    desc = "SQLite, saved after each task"
+
+    def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:
+        try:
+            super().__init__(name, codec, module_name=module_name)
+            if self._conn.execute("pragma quick_check").fetchone() != {"quick_check": "ok"}:
+                raise sqlite3.DatabaseError("quick_check failed")
+        except Exception:  # doit raises one class, sqlite3 several: whatever it is, the memo is unreadable
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                Path(name + suffix).unlink(missing_ok=True)
+            super().__init__(name, codec, module_name=module_name)
+
+    def _sqlite3(self, name: str) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._sqlite3(name)
+        connection.execute("pragma journal_mode=wal")
+        # Survives the end of the process at any moment; after a power loss the last entries may be missing, which costs a check.
+        connection.execute("pragma synchronous=normal")
+        return connection
+
+    def _get_task_data(self, task_id: str) -> Mapping[str, Any]:
+        try:
+            data: Mapping[str, Any] = super()._get_task_data(task_id)
+        except (ValueError, sqlite3.DatabaseError):
+            return {}
+        return data
+
+    def set(self, task_id: str, dependency: str, value: object) -> None:
+        super().set(task_id, dependency, value)
+        if dependency == "deps:":  # Dependency.save_success sets this one last
+            self._conn.execute(
+                "insert or replace into doit values (?,?)", (task_id, self.codec.encode(self._cache[task_id]))
+            )
+            self._conn.commit()
+            self._dirty.discard(task_id)
+
+    def remove(self, task_id: str) -> None:
+        super().remove(task_id)
+        self._conn.commit()
+
+
+class SaveRunner(MThreadRunner):  # type: ignore[misc]
+    """doit's thread runner, except that an unmet dependency forgets nothing and an interruption ends the dispatch."""
+
+    def __init__(self, manager: Dependency, reporter: _Reporter, interruption: Interruption, jobs: int) -> None:
+        super().__init__(manager, reporter, continue_=True, stream=Stream(0), num_process=jobs)
+        self._interruption = interruption
+
+    def get_next_job(self, completed: Any) -> Any:
+        if self._interruption.requested:
+            self._stop_running = True
+        return super().get_next_job(completed)
+
+    def _handle_task_error(self, node: Any, base_fail: BaseFail) -> None:
+        if isinstance(base_fail, UnmetDependency):
+            # The stock method also removes the saved state: one unreachable registry, and finished copies run again.
+            node.run_status = "failure"
+            self.reporter.add_failure(node.task, base_fail)
+        else:
+            super()._handle_task_error(node, base_fail)
+
+
+class _Reporter:
+    """Turns doit's reporter calls into results and calls to our observer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.results: dict[str, TaskResult] = {}
+
+    def execute_task(self, task: Task) -> None:
+        if task.actions:
+            self._observer.started(task.name)
+
+    def add_success(self, task: Task) -> None:
+        self._finish(task, TaskResult(Status.DONE))
+
+    def skip_uptodate(self, task: Task) -> None:
+        self._finish(task, TaskResult(Status.UP_TO_DATE))
+
+    def skip_ignore(self, task: Task) -> None:
+        self._finish(task, TaskResult(Status.UP_TO_DATE))
+
+    def add_failure(self, task: Task, fail: BaseFail) -> None:
+        if isinstance(fail, UnmetDependency):
+            self._finish(task, TaskResult(Status.UNMET))
+        else:
+            self._finish(task, TaskResult(Status.FAILED, fail.get_msg().strip()))
+
+    def _finish(self, task: Task, result: TaskResult) -> None:
+        if not task.has_subtask:
+            self.results[task.name] = result
+            self._observer.finished(task.name, result)
+
+    def get_status(self, task: Task) -> None: ...
+
+    def cleanup_error(self, exception: Exception) -> None:
+        raise AssertionError("no task has a teardown") from exception
+
+    def runtime_error(self, message: str) -> None:
+        raise AssertionError(f"the task graph is wrong: {message}")
+
+    def complete_run(self) -> None: ...
+
+
+def _as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
+    for task in tasks:
+        yield {**TASK_DEFAULTS, **task}
+
+
+def config_key(**values: Any) -> str:
+    """Every input of a task that no file carries, as one text for doit's ``config_changed``."""
+    return json.dumps(values, sort_keys=True, default=str)
