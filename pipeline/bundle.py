@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,6 +121,11 @@ class Output:
     level: int | None = None
 
     @property
+    def is_archive(self) -> bool:
+        """Whether the result is files that can be summed, not a folder."""
+        return self.compression is not Compression.DIR
+
+    @property
     def checksum_file(self) -> Path:
         return self.destination.with_name(self.destination.name + ".sha256")
 
@@ -139,14 +145,18 @@ class Bundle:
     @property
     def id(self) -> str:
         """Names the bundle's state in the cache: what goes to one destination is one bundle, whoever defines it."""
-        path = str(self.output.destination)
-        readable = re.sub(r"[^A-Za-z0-9._-]", "_", self.output.destination.name)[:60]
-        return f"{readable}-{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+        return name_of(self.output.destination)
 
     @property
     def is_cache(self) -> bool:
         """Whether the cache folder itself is the result (``-compress=dir`` without ``-d``)."""
         return self.output.destination == self.cache
+
+
+def name_of(destination: Path) -> str:
+    """A name for what goes to ``destination`` that serves as a folder and as a task: readable, harmless, unique."""
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", destination.name)[:60]
+    return f"{readable}-{hashlib.sha256(os.fsencode(destination)).hexdigest()[:12]}"
 
 
 def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> tuple[BundleImage, ...]:

@@ -27,6 +27,7 @@ from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
 from doit.loader import generate_tasks
 from doit.runner import MThreadRunner
 from doit.task import Stream, Task
+from doit.tools import config_changed
 
 from .interruption import Interruption
 
@@ -106,7 +107,7 @@ class DurableDB(SqliteDB):  # type: ignore[misc]
     def _sqlite3(self, name: str) -> sqlite3.Connection:
         connection: sqlite3.Connection = super()._sqlite3(name)
         connection.execute("pragma journal_mode=wal")
-        # Survives the end of the process at any moment; after a power loss the last entries may be missing, which costs a check.
+        # Survives the end of the process at any moment. A power loss may take the last entries, which costs a check.
         connection.execute("pragma synchronous=normal")
         return connection
 
@@ -199,6 +200,7 @@ def _as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
         yield {**TASK_DEFAULTS, **task}
 
 
-def config_key(**values: Any) -> str:
-    """Every input of a task that no file carries, as one text for doit's ``config_changed``."""
-    return json.dumps(values, sort_keys=True, default=str)
+
+def unchanged(**values: Any) -> config_changed:
+    """For a task's ``uptodate``: every input that no file carries. ``file_dep`` is a set and knows no order, for one."""
+    return config_changed(json.dumps(values, sort_keys=True))

@@ -134,6 +134,34 @@ def free_space(path: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def check_writable(folder: Path) -> None:
+    """Raises EnvironmentProblem when ``folder`` cannot be written to, or cannot be made."""
+    ancestor = existing_ancestor(folder)
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(f"cannot write to {folder}\nTIP: name another place, or see to its permissions")
+
+
+def largest_file(path: Path) -> int | None:
+    """Bytes that a file at ``path`` may have where the file system sets a limit that matters: FAT's. None elsewhere."""
+    kind = _file_system(existing_ancestor(path))
+    return 4 * 1024**3 - 1 if kind in ("vfat", "msdos") else None
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that ``path`` is on, as Linux names it; empty where that cannot be known."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    device = path.stat().st_dev
+    for line in lines:
+        # proc(5): "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
+        fields, _, kind = line.partition(" - ")
+        if fields.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+            return kind.split()[0]
+    return ""
+
+
 def same_file(a: Path, b: Path) -> bool:
     """Whether two paths name one file, existing or not."""
     try:

@@ -18,6 +18,10 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
+class HelpWanted(Exception):
+    """``-h`` or ``-help`` was given."""
+
+
 @dataclass(frozen=True)
 class Flag:
     """One flag. The type of ``default`` is the type of its values; ``""`` and ``False`` are not shown as defaults."""
@@ -63,7 +67,10 @@ class FlagSet:
         return f"Usage of {self.command}:\n" + "".join(f.usage() for f in sorted(self.flags, key=lambda f: f.name))
 
     def parse(self, arguments: Sequence[str]) -> tuple[Mapping[str, Value], tuple[str, ...]]:
-        """Values of the flags that were given (not the defaults), and what is left after the first non-flag."""
+        """Values of the flags that were given (not the defaults), and what is left after the first non-flag.
+
+        Raises UsageError, and HelpWanted where help is asked for.
+        """
         known = {flag.name: flag for flag in self.flags}
         values: dict[str, Value] = {}
         rest = list(arguments)
@@ -74,6 +81,8 @@ class FlagSet:
             name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
             if not name or name.startswith("-"):
                 raise UsageError(f"bad flag syntax: {argument}")
+            if name in ("h", "help"):
+                raise HelpWanted
             if name not in known:
                 raise UsageError(f"flag provided but not defined: -{name}{self._suggestion(name)}")
             flag = known[name]

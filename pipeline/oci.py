@@ -116,7 +116,7 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
-    platform: Platform = Platform()
+    platform: Platform = field(default_factory=Platform)
     annotations: Mapping[str, str] = field(default_factory=dict)
     urls: tuple[str, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

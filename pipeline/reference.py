@@ -47,6 +47,11 @@ class Reference:
         """What ``saved-images-list.json`` calls the tag."""
         return self.tag or str(self.digest)
 
+    @property
+    def listed(self) -> str:
+        """The image as ``saved-images-list.json`` tells it from others: source and tag."""
+        return f"{self.name} {self.tag_or_digest}"
+
     def __str__(self) -> str:
         text = self.name
         if self.tag:
@@ -81,7 +86,7 @@ def parse(text: str) -> Reference:
     if colon > slash:
         rest, tag = rest[:colon], rest[colon + 1 :]
         if not _TAG.fullmatch(tag):
-            raise InputError([f"invalid tag {_show(tag)}: at most 128 letters, digits, '_', '.', '-', not starting with '.' or '-'"])
+            raise InputError([f"invalid tag {_show(tag)}: at most 128 letters, digits, '_', '.', '-', not '.' or '-' first"])
     elif digest is None:
         tag = DEFAULT_TAG
     registry, repository = _split_registry(rest)

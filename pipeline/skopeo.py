@@ -11,7 +11,6 @@ skopeo 1.9.3 is the oldest that works. Its messages are all it tells about a fai
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import random
 import re
@@ -21,7 +20,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +30,7 @@ from plumbum import local
 from .bundle import Access
 from .errors import Cause, EnvironmentProblem, RegistryError
 from .interruption import Interruption
+from .logs import log
 from .reference import Reference
 
 OLDEST = (1, 9, 3)
@@ -42,7 +42,6 @@ STALL_TIMEOUT = 180.0
 MAX_PAUSE = 60.0
 """Seconds between two attempts at the most."""
 
-log = logging.getLogger("image_tools")
 _T = TypeVar("_T")
 
 # In order: the first that matches wins. Texts of skopeo 1.9 to 1.22 and of the registries behind it.
@@ -52,11 +51,11 @@ _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
         (Cause.RATE_LIMITED, r"toomanyrequests|too many requests|rate limit|\b429\b"),
         (Cause.CERTIFICATE, r"x509:|certificate|server gave HTTP response to HTTPS client|tls: "),
         (Cause.NOT_FOUND, r"manifest unknown|name unknown|blob unknown|not found|\b404\b|no such host"),
-        (Cause.UNAUTHORIZED, r"unauthorized|authentication required|denied|forbidden|\b401\b|\b403\b|invalid username/password"),
+        (Cause.UNAUTHORIZED, r"unauthorized|authentication required|denied|forbidden|\b40[13]\b|invalid username/password"),
         (Cause.SERVER, r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|gateway time-?out|unavailable"),
         (
             Cause.NETWORK,
-            r"connection re(set|fused)|broken pipe|\bEOF\b|i/o timeout|timed? ?out|timeout|network is unreachable|no route to host"
+            r"connection re(set|fused)|broken pipe|\bEOF\b|timed? ?out|network is unreachable|no route to host"
             r"|deadline exceeded|temporary failure|use of closed network connection|stream error|happened during read"
             r"|digest did not match|does not match|size mismatch|unexpected end of JSON|server misbehaving",
         ),
@@ -172,25 +171,12 @@ class Skopeo:
         """Run skopeo once; its standard output. ``watch`` is a folder whose growth shows that data comes."""
         self._interruption.check()
         started = time.monotonic()
-        command = local[self._program[0]][(*self._program[1:], *arguments)]
-        process = command.popen(
-            cwd=cwd,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        stalled = False
-        try:
-            with self._interruption.stopping(lambda: _kill(process)):
-                output, stalled = _communicate(process, watch)
-        finally:
-            _kill(process)
-            process.wait()
-            for stream in (process.stdout, process.stderr):
-                stream.close()
-        out, err = output
+        process = self._start(arguments, cwd)
+        with process, self._interruption.stopping(lambda: _kill(process)):
+            try:
+                (out, err), stalled = _communicate(process, watch)
+            finally:
+                _kill(process)
         log.debug("skopeo %s: exit %d, %.2f s", redact(shlex.join(arguments)), process.returncode, time.monotonic() - started)
         self._interruption.check()
         if process.returncode == 0:
@@ -198,7 +184,24 @@ class Skopeo:
         if stalled:
             raise RegistryError("no data came any more", Cause.STALLED)
         message = _message(err.decode(errors="replace"))
+        if "no space left on device" in message or "disk quota exceeded" in message:
+            raise EnvironmentProblem(
+                f"the disk of the cache is full; what was complete is kept\n{message}\n"
+                "TIP: free some space and run the same command again"
+            )
         raise RegistryError(message, classify(message))
+
+
+    def _start(self, arguments: Sequence[str], cwd: Path | None) -> subprocess.Popen[bytes]:
+        program, *first = self._program
+        process: subprocess.Popen[bytes] = local[program].popen(
+            [*first, *arguments],
+            cwd=str(cwd) if cwd else None,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            new_session=True,
+        )  # type: ignore[assignment]  # plumbum's class decodes nothing, whatever its annotation says
+        return process
 
 
 @functools.cache
@@ -210,7 +213,8 @@ def find_program() -> tuple[str, ...]:
     result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     match = re.search(r"version (\d+)\.(\d+)\.(\d+)", result.stdout)
     if match is None:
-        raise EnvironmentProblem(f"'{path} --version' does not answer as skopeo does: {redact(result.stderr.strip())}\n{INSTALL}")
+        answer = redact(result.stderr.strip())
+        raise EnvironmentProblem(f"'{path} --version' does not answer as skopeo does: {answer}\n{INSTALL}")
     if tuple(map(int, match.groups())) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise EnvironmentProblem(f"skopeo {'.'.join(match.groups())} is too old; {oldest} is the oldest that works\n{INSTALL}")
@@ -219,7 +223,7 @@ def find_program() -> tuple[str, ...]:
     return (setpriv, "--pdeathsig", "KILL", path) if setpriv and os.uname().sysname == "Linux" else (path,)
 
 
-def _environment(access: Access) -> Mapping[str, str]:
+def _environment(access: Access) -> dict[str, str]:
     """Our environment, with the paths in it made absolute: skopeo runs in the cache, not where the user is."""
     environment = dict(os.environ)
     for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG"):

@@ -1,0 +1,66 @@
+"""Read the files that go into an archive, and notice those that cannot be what they should be.
+
+A file that is missing, is no file, is longer or shorter than its layout says, or cannot be read from a failing disk, raises
+``DamagedFile``: for the archive all of these are the same as wrong bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+
+class DamagedFile(Exception):
+    """A file is not there, or not whole."""
+
+
+class SourceFile:
+    """A file of exactly ``size`` bytes, open for reading from its start to its end."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        try:
+            # Opening a pipe must not block; it is refused below.
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise DamagedFile from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            os.close(self._fd)
+            raise DamagedFile
+
+    def __enter__(self) -> SourceFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._fd)
+
+    def read(self, size: int) -> bytearray:
+        """The next ``size`` bytes."""
+        data = bytearray(size)
+        self.read_into([memoryview(data)])
+        return data
+
+    def rewind(self) -> None:
+        """Begin again."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
+    def read_into(self, views: Sequence[memoryview]) -> None:
+        """Fill all ``views`` with what comes next."""
+        remaining = [view for view in views if view]
+        while remaining:
+            try:
+                count = os.readv(self._fd, remaining)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    raise DamagedFile from error
+                raise
+            if count == 0:
+                raise DamagedFile
+            while remaining and count >= len(remaining[0]):
+                count -= len(remaining.pop(0))
+            if count:
+                remaining[0] = remaining[0][count:]

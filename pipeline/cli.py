@@ -1,0 +1,205 @@
+"""The command line: the documented flags become an order, the order a save, the outcome an exit code.
+
+The only place that decides exit codes (``errors`` documents them), installs signal handlers and asks for images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from . import __version__, bundle, files, imagelist, order
+from .bundle import BundleImage
+from .errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
+from .goflags import HelpWanted
+from .interruption import Interruption
+from .layout import Cache
+from .logs import log
+from .order import Order
+from .reference import Reference
+
+if TYPE_CHECKING:  # doit, plumbum and the rest of the house are loaded when they are needed
+    from .save import Save
+
+COMMANDS = """\
+image-tools carries container images across an air gap.
+
+Usage:
+  image-tools save -f LIST        save the images of a list into one bundle
+  image-tools demo                see it work, with nothing but this machine
+  image-tools version             print the version
+  image-tools COMMAND -h          all flags of a command
+"""
+EXAMPLES = """
+Examples:
+  image-tools save -f rancher-images.txt
+  image-tools save -f rancher-images.txt -j 10 -compress=zstd -part -part-size=4G
+  image-tools save -f rancher-images.txt -a amd64 -s registry.example.com -dry-run
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
+    try:
+        if command == "save":
+            return save(rest)
+        if command == "demo":
+            from .demo import run_demo
+
+            return run_demo(rest, save)
+        if command in ("version", "-version", "--version"):
+            print(f"image-tools {__version__}")
+            return EXIT_OK
+        if command in ("help", "-h", "-help", "--help"):
+            print(COMMANDS, end="")
+            return EXIT_OK
+        raise UsageError(f"there is no command '{command}'\n{COMMANDS.rstrip()}")
+    except ImageToolsError as error:
+        return _report(error)
+    except BrokenPipeError:
+        # Whoever read our output has closed it; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_COULD_NOT
+    except Exception as error:
+        if "-debug" in rest or "--debug" in rest:
+            traceback.print_exc()
+        print(f"image-tools: this should not happen: {type(error).__name__}: {error}", file=sys.stderr)
+        print("TIP: run it again with -debug, and report what it says", file=sys.stderr)
+        return EXIT_COULD_NOT
+
+
+def save(arguments: Sequence[str]) -> int:
+    """``image-tools save``. Its exit code."""
+    from . import display
+
+    try:
+        values, rest = order.SAVE_FLAGS.parse(arguments)
+    except HelpWanted:
+        print(order.SAVE_FLAGS.usage() + EXAMPLES, end="")
+        return EXIT_OK
+    display.start_logging(bool(values.get("debug")))
+    wanted = order.read(values, rest)
+    interruption = Interruption()
+    with _signals(interruption):
+        try:
+            return _save(wanted, interruption)
+        except ImageToolsError:
+            if not interruption.requested:
+                raise
+    how = _how_to_go_on(wanted, arguments)
+    print(f"\nimage-tools: interrupted; what was fetched is kept. {how}", file=sys.stderr)
+    return EXIT_SIGNAL + interruption.signum
+
+
+def _save(wanted: Order, interruption: Interruption) -> int:
+    from .save import Save
+
+    run = Save(wanted.bundle, interruption, wanted.force)
+    run.shop.cache.check()
+    with files.exclusive_lock(run.shop.cache.lock_file, wanted.wait):
+        run.start()
+        if wanted.dry_run:
+            run.show_plan(wanted.bundle.images)
+            return _exit_code(run)
+        if wanted.interactive:
+            _fetch_what_is_typed(run, wanted, interruption)
+        else:
+            run.remember(wanted.bundle.images)
+            run.fetch(wanted.bundle.images)
+        run.pack()
+        run.finish(wanted.list_file)
+    return _exit_code(run)
+
+
+def _exit_code(run: Save) -> int:
+    if not run.outcome.saved:
+        return EXIT_COULD_NOT
+    return EXIT_SOME_FAILED if run.outcome.failures else EXIT_OK
+
+
+def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -> None:
+    """The ``>>>`` prompt: one image after the other, copied as it is entered, until Ctrl-D."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (gives input() its line editing)
+    print("Enter one image a line; Ctrl-D ends the list and makes the bundle.", file=sys.stderr)
+    entered: dict[Reference, BundleImage] = {}
+    for number in itertools.count(1):
+        text = _ask(interruption)
+        if text is None:
+            break
+        try:
+            line = imagelist.parse_line(text, "input", number)
+            if line is None:
+                continue
+            m_id = entered[line.reference].m_id if line.reference in entered else len(entered) + 1
+            image = entered[line.reference] = bundle.image(line, m_id, wanted.source, wanted.platforms)
+        except InputError as error:
+            log.error("%s", error)
+            continue
+        run.remember(list(entered.values()))
+        run.fetch([image])
+
+
+def _ask(interruption: Interruption) -> str | None:
+    """One line, or None at the end of the input. Raises Interrupted: a prompt must not go on after Ctrl-C."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        interruption.request(signum)
+        interruption.check()
+
+    with _handler(stop):
+        try:
+            return input(">>> ")
+        except EOFError:
+            print()
+            return None
+
+
+@contextlib.contextmanager
+def _signals(interruption: Interruption) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the run to stop; a second one ends it at once."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if interruption.requested:
+            os._exit(EXIT_SIGNAL + signum)
+        interruption.request(signum)
+
+    with _handler(stop):
+        yield
+
+
+@contextlib.contextmanager
+def _handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, old in before.items():
+            signal.signal(signum, old)
+
+
+def _how_to_go_on(wanted: Order, arguments: Sequence[str]) -> str:
+    if wanted.list_file is not None:
+        return "Run the same command again to go on."
+    kept = Cache(wanted.bundle.cache).bundle_state(wanted.bundle).kept_list
+    if not kept.exists():
+        return "Run the same command again."
+    rest = [argument for argument in arguments if argument not in ("-f", "--f", "-", "-f=-", "--f=-")]
+    return "The list is kept; go on with:\n  " + shlex.join(["image-tools", "save", "-f", str(kept), *rest])
+
+
+def _report(error: ImageToolsError) -> int:
+    from .display import print_problem
+
+    print_problem(str(error))
+    return error.exit_code

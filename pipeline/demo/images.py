@@ -1,0 +1,188 @@
+"""The images of the demo: small, of several kinds, sharing layers, the same bytes every time.
+
+They are written as a standard OCI image layout. Layers are real ``tar.gz`` files with real files in them, configs are valid
+(``rootfs.diff_ids`` are the digests of the uncompressed tars), so that every tool takes them for what they are.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..oci import (
+    DOCKER_CONFIG,
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    REF_NAME,
+    Digest,
+    Platform,
+)
+
+CREATED = "2024-05-01T08:00:00Z"
+CREATED_SECONDS = 1714550400
+
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+AMD64 = Platform("linux", "amd64")
+ARM64 = Platform("linux", "arm64")
+ARM_V7 = Platform("linux", "arm", "v7")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One image. Each platform gets the base layer, the layer that all images share, and one of its own."""
+
+    name: str
+    platforms: tuple[Platform, ...]
+    docker: bool = False
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one manifest, without an index around it."""
+        return len(self.platforms) == 1
+
+
+RECIPES = (
+    Recipe("demo/base:1.0", (AMD64, ARM64, ARM_V7)),
+    Recipe("demo/web:1.0", (AMD64, ARM64, ARM_V7)),
+    Recipe("demo/web:1.1", (AMD64, ARM64)),
+    Recipe("demo/api:2.3.1", (AMD64, ARM64), docker=True),
+    Recipe("demo/worker:2.3.1", (AMD64, ARM64), docker=True),
+    Recipe("demo/migrate:2.3.1", (AMD64,)),
+)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    data: bytes
+    diff_id: Digest
+
+
+def make_layout(folder: Path) -> None:
+    """Write all images of ``RECIPES`` into ``folder``, which must not exist, as one image layout."""
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    images = []
+    for recipe in RECIPES:
+        descriptor = _write_image(folder, recipe)
+        images.append({**descriptor, "annotations": {REF_NAME: f"docker.io/{recipe.name}"}})
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (folder / "index.json").write_bytes(_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": images}))
+
+
+def _write_image(folder: Path, recipe: Recipe) -> Json:
+    manifests = [
+        {**_write_manifest(folder, recipe, platform), "platform": _platform_json(platform)} for platform in recipe.platforms
+    ]
+    if recipe.is_single:
+        return manifests[0]
+    media_type = DOCKER_LIST if recipe.docker else OCI_INDEX
+    return _write(folder, media_type, _json({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}))
+
+
+def _write_manifest(folder: Path, recipe: Recipe, platform: Platform) -> Json:
+    layers = _layers(recipe, platform)
+    config = _write(folder, DOCKER_CONFIG if recipe.docker else OCI_CONFIG, _json(_config(recipe, platform, layers)))
+    layer_type = DOCKER_LAYER if recipe.docker else OCI_LAYER
+    media_type = DOCKER_MANIFEST if recipe.docker else OCI_MANIFEST
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": config,
+        "layers": [_write(folder, layer_type, layer.data) for layer in layers],
+    }
+    return _write(folder, media_type, _json(manifest))
+
+
+def _layers(recipe: Recipe, platform: Platform) -> list[_Layer]:
+    """As with real images: the lower a layer, the more images have it."""
+    program = recipe.name.partition("/")[2].partition(":")[0]
+    base = {
+        "etc/os-release": b'NAME="Demo Linux"\nID=demo\n',
+        "usr/lib/libdemo.so.1": _machine_code(f"libdemo {platform}", 300_000),
+        "usr/bin/sh": _machine_code(f"sh {platform}", 120_000),
+    }
+    zones = {f"usr/share/zoneinfo/Demo/{number:02}": _text(f"zone {number}", 4_000) for number in range(40)}
+    layers = [_layer(base), _layer(zones)]
+    if program != "base":
+        own = {
+            f"usr/bin/{program}": _machine_code(f"{recipe.name} {platform}", 200_000),
+            f"etc/{program}.conf": f"# settings of {recipe.name}\nlisten = 8080\n".encode(),
+        }
+        layers.append(_layer(own))
+    return layers
+
+
+def _layer(files: Mapping[str, bytes]) -> _Layer:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        parents = {str(parent) for name in files for parent in Path(name).parents if parent.name}
+        for folder in sorted(parents):
+            entry = _entry(folder, 0o755)
+            entry.type = tarfile.DIRTYPE
+            tar.addfile(entry)
+        for name, data in files.items():
+            entry = _entry(name, 0o755 if "/bin/" in name else 0o644)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return _Layer(gzip.compress(buffer.getvalue(), mtime=0), Digest.of(buffer.getvalue()))
+
+
+def _entry(name: str, mode: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.mode, entry.mtime = mode, CREATED_SECONDS
+    return entry
+
+
+def _config(recipe: Recipe, platform: Platform, layers: Sequence[_Layer]) -> Json:
+    program = recipe.name.partition("/")[2].partition(":")[0]
+    return {
+        "created": CREATED,
+        **_platform_json(platform),
+        "config": {
+            "Env": ["PATH=/usr/bin"],
+            "Entrypoint": [f"/usr/bin/{program}" if program != "base" else "/usr/bin/sh"],
+            "Labels": {"org.opencontainers.image.title": recipe.name},
+        },
+        "rootfs": {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]},
+        "history": [{"created": CREATED, "created_by": "image-tools demo"} for _ in layers],
+    }
+
+
+def _platform_json(platform: Platform) -> Json:
+    fields = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _write(folder: Path, media_type: str, data: bytes) -> Json:
+    """Write a blob; its descriptor."""
+    digest = Digest.of(data)
+    (folder / "blobs" / digest.algorithm / digest.hex).write_bytes(data)
+    return {"mediaType": media_type, "digest": str(digest), "size": len(data)}
+
+
+def _machine_code(seed: str, size: int) -> bytes:
+    """What programs are to a compressor: noise."""
+    return random.Random(seed).randbytes(size)
+
+
+def _text(seed: str, size: int) -> bytes:
+    source = random.Random(seed)
+    words = ("spring", "summer", "autumn", "winter", "noon", "dusk", "dawn")
+    return " ".join(source.choice(words) for _ in range(size // 6)).encode()
+
+
+def _json(document: Json) -> bytes:
+    return json.dumps(document, indent=2).encode()

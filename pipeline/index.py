@@ -1,0 +1,47 @@
+"""Act 2, one image: the index that it has in this bundle.
+
+In come the folders of the image's platforms, out goes the image's ``index.json`` in the bundle's metadata, and an index blob in
+``share/`` where a subset of the platforms makes a new one. What depends on the bundle stays in the bundle's state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import files
+from .bundle import BundleImage
+from .choice import Choice
+from .errors import ContentError
+from .layout import INDEX, SOURCE_DIGEST, BundleState, Cache, layout_index, read_layout_index
+from .oci import REF_NAME, Descriptor, Digest
+
+
+def write_index(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> None:
+    """Raises ContentError when a platform's folder is not what the choice says."""
+    if choice.index is None:
+        entry = _single(cache, image, choice)
+    else:
+        digest = choice.top.digest
+        if choice.is_subset:
+            digest = Digest.of(choice.index)
+            cache.put(choice.index, digest)
+        entry = Descriptor(choice.top.media_type, digest, len(choice.index)).to_json()
+        entry["annotations"] = {REF_NAME: str(image.reference)}
+        if choice.is_subset:
+            entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
+    files.write_atomic(state.image_index(image.reference), layout_index([entry]))
+
+
+def is_current(cache: Cache, state: BundleState, image: BundleImage) -> bool:
+    """Whether the image has an index in the bundle and all that it names is here."""
+    found = read_layout_index(state.image_index(image.reference))
+    return found is not None and not cache.missing(found)
+
+
+def _single(cache: Cache, image: BundleImage, choice: Choice) -> dict[str, Any]:
+    """A source without an index stays without one: the image is its one platform."""
+    (platform,) = choice.platforms
+    found = read_layout_index(cache.image_folder(image.reference) / platform.slug / INDEX)
+    if found is None:
+        raise ContentError(f"the folder of {platform.platform} is gone; run the same command again")
+    return found.to_json()

@@ -1,0 +1,266 @@
+"""The edge to the cache: an OCI image layout on disk (image-layout.md), and one inside it for every image.
+
+``share/<algorithm>/<hex>`` holds every blob once; ``images/<reference>/<platform>/`` is where an image/arch was copied to;
+``.state/`` is never archived. Promises: what is put here is complete or absent; what is read as metadata is checked
+against its digest; a blob counts as present only with the right size. (Layers are hashed again when they are packed: skopeo
+reuses a blob by its name alone.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import files, oci, reference
+from .bundle import Bundle
+from .errors import ContentError, EnvironmentProblem, UsageError
+from .files import TEMPORARY
+from .oci import Descriptor, Digest, Index, Manifest
+from .reference import Reference
+
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}\n'
+LAYOUT_FILE = "oci-layout"
+INDEX = "index.json"
+IMAGES_LIST = "saved-images-list.json"
+IMAGES = "images"
+SHARE = "share"
+BLOBS = "blobs"
+STATE = ".state"
+SOURCE_DIGEST = "io.image-tools.source.digest"
+"""Annotation on an image's descriptor: the digest at the source, where ours differs (a subset, or a converted image)."""
+MAX_DEPTH = 4
+"""Indexes inside indexes; none in use goes beyond two."""
+
+
+class Cache:
+    """The folder that all bundles of one machine or repository share. Safe to use from many threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.share = root / SHARE
+        self.state = root / STATE
+        self.database = self.state / "doit.sqlite3"
+        self.lock_file = self.state / "lock"
+        self._parsed: dict[Digest, Manifest | Index] = {}
+
+    def check(self) -> None:
+        """Refuse a folder that holds something else. Raises UsageError; writes nothing."""
+        if not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise UsageError(f"the cache {self.root} is not a folder\nTIP: name another one with -cache")
+        if not (self.root / LAYOUT_FILE).exists() and not self.state.exists() and any(self.root.iterdir()):
+            raise UsageError(f"the folder {self.root} holds other files and is no cache\nTIP: name a new folder with -cache")
+
+    def prepare(self) -> None:
+        """Make the folder a valid, empty image layout if it is not one yet. Raises EnvironmentProblem."""
+        try:
+            (self.share / "sha256").mkdir(parents=True, exist_ok=True)
+            (self.root / IMAGES).mkdir(exist_ok=True)
+            files.write_if_changed(self.root / LAYOUT_FILE, OCI_LAYOUT)
+            link(self.root / BLOBS, SHARE)
+            if not (self.root / INDEX).exists():
+                files.write_atomic(self.root / INDEX, layout_index(()))
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"cannot write to the cache {self.root}: {error.strerror}\nTIP: name another folder with -cache"
+            ) from error
+
+    def blob(self, digest: Digest) -> Path:
+        return self.share / digest.algorithm / digest.hex
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here with the right size."""
+        try:
+            return self.blob(descriptor.digest).stat().st_size == descriptor.size
+        except OSError:
+            return False
+
+    def read(self, digest: Digest) -> bytes:
+        """A small object, checked against its digest. Raises ContentError, also where it is missing."""
+        try:
+            return files.read_verified(self.blob(digest), digest, oci.MAX_MANIFEST_SIZE)
+        except OSError as error:
+            raise ContentError(f"{digest} is not in the cache: {error.strerror}") from error
+
+    def put(self, data: bytes, digest: Digest) -> None:
+        """Keep ``data``, which the caller has checked against ``digest``; a damaged copy is replaced."""
+        try:
+            self.read(digest)
+        except ContentError:
+            files.write_atomic(self.blob(digest), data)
+
+    def parse(self, digest: Digest) -> Manifest | Index:
+        """The manifest or index in the blob ``digest``, verified once a run. Raises ContentError."""
+        parsed = self._parsed.get(digest)
+        if parsed is None:
+            document = oci.parse(self.read(digest))
+            if not isinstance(document, Manifest | Index):
+                raise ContentError(f"{digest} is a schema 1 manifest, which cannot be kept as it is")
+            parsed = self._parsed[digest] = document
+        return parsed
+
+    def closure(self, descriptor: Descriptor, depth: int = 0) -> tuple[Descriptor, ...]:
+        """A manifest or index and all it needs, each object once, in order of first use. Raises ContentError."""
+        if depth > MAX_DEPTH:
+            raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
+        parsed = self.parse(descriptor.digest)
+        found = {descriptor.digest: descriptor}
+        if isinstance(parsed, Manifest):
+            found.update((blob.digest, blob) for blob in parsed.blobs)
+        else:
+            for child in parsed.manifests:
+                for item in self.closure(child, depth + 1):
+                    found.setdefault(item.digest, item)
+        return tuple(found.values())
+
+    def missing(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        """What of the closure is not here. Where a manifest is missing, only it is named: what it needs is unknown."""
+        try:
+            return tuple(item for item in self.closure(descriptor) if not self.has(item))
+        except ContentError:
+            return (descriptor,)
+
+    def image_folder(self, name: Reference) -> Path:
+        return self.root / IMAGES / name.folder
+
+    def resolved_record(self, name: Reference) -> Path:
+        return self.state / "resolved" / f"{name.folder}.json"
+
+    def bundle_state(self, bundle: Bundle) -> BundleState:
+        return BundleState(self.state / "bundles" / bundle.id)
+
+    def clean_up(self) -> None:
+        """Remove what a killed run left behind: our temporary files and folders, and skopeo's. Call under the lock."""
+        for folder, names, filenames in os.walk(self.root / IMAGES):
+            for name in [n for n in names if n.startswith(TEMPORARY)]:
+                names.remove(name)
+                files.remove(Path(folder, name))
+            for name in filenames:
+                if name.startswith((TEMPORARY, "oci-put-blob")):
+                    Path(folder, name).unlink(missing_ok=True)
+        for folder_path in (self.root, self.share / "sha256", self.share / "sha512"):
+            for path in folder_path.glob(f"{TEMPORARY}*"):
+                files.remove(path)
+
+
+@dataclass(frozen=True)
+class BundleState:
+    """What describes one bundle: kept apart from the cache, so that bundles on one cache do not undo each other."""
+
+    folder: Path
+
+    @property
+    def index(self) -> Path:
+        return self.folder / INDEX
+
+    @property
+    def images_list(self) -> Path:
+        return self.folder / IMAGES_LIST
+
+    @property
+    def archive_layout(self) -> Path:
+        """What ``tar`` hands to ``compress``."""
+        return self.folder / "archive.json"
+
+    @property
+    def packed(self) -> Path:
+        """What ``compress`` hands to ``split``."""
+        return self.folder / "packed.json"
+
+    @property
+    def output(self) -> Path:
+        """The finished files, as ``split`` left them."""
+        return self.folder / "output.json"
+
+    @property
+    def journal(self) -> Path:
+        """There while a set of volumes changes over."""
+        return self.folder / "journal.json"
+
+    @property
+    def last_run(self) -> Path:
+        """Which images the last run saved and which failed."""
+        return self.folder / "run.json"
+
+    @property
+    def kept_list(self) -> Path:
+        """The image list of the last run, also of one that was typed."""
+        return self.folder / "images.txt"
+
+    def image_index(self, name: Reference) -> Path:
+        return self.folder / IMAGES / name.folder / INDEX
+
+
+def layout_index(descriptors: Sequence[dict[str, Any]]) -> bytes:
+    """The ``index.json`` of an image layout."""
+    return files.dump_json({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": list(descriptors)})
+
+
+def read_layout_index(path: Path) -> Descriptor | None:
+    """The one descriptor in an image's ``index.json``, or None where the file is missing, damaged or not of ours."""
+    document = files.read_json(path)
+    try:
+        (descriptor,) = document["manifests"]
+        return Descriptor.from_json(descriptor)
+    except (TypeError, KeyError, ValueError, ContentError):
+        return None
+
+
+def write_image(folder: Path, descriptor: dict[str, Any], share: Path) -> None:
+    """Make ``folder`` an image layout of one descriptor; whatever was there is replaced, by renaming."""
+    temporary = fresh_folder(folder)
+    (temporary / LAYOUT_FILE).write_bytes(OCI_LAYOUT)
+    link(temporary / BLOBS, os.path.relpath(share, folder))
+    files.write_atomic(temporary / INDEX, layout_index([descriptor]))
+    old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    files.sync_folder(folder.parent)
+    files.remove(old)
+
+
+def fresh_folder(path: Path) -> Path:
+    """An empty temporary folder beside ``path``."""
+    temporary = files.temporary_beside(path)
+    files.remove(temporary)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def link(path: Path, target: str) -> None:
+    """A symbolic link, where the file system can hold one: FAT cannot, and nothing of ours depends on it."""
+    if path.is_symlink() and str(path.readlink()) == target:
+        return
+    with contextlib.suppress(PermissionError, FileExistsError, NotImplementedError):
+        path.symlink_to(target)
+
+
+def publish(cache: Cache, state: BundleState) -> None:
+    """Show a bundle's metadata in the cache itself, so that the folder reads as that bundle."""
+    for source, target in _published(cache, state):
+        files.write_if_changed(target, source.read_bytes())
+        files.write_if_changed(target.with_name(LAYOUT_FILE), OCI_LAYOUT)
+        link(target.with_name(BLOBS), os.path.relpath(cache.share, target.parent))
+
+
+def is_published(cache: Cache, state: BundleState) -> bool:
+    try:
+        return all(source.read_bytes() == target.read_bytes() for source, target in _published(cache, state))
+    except OSError:
+        return False
+
+
+def _published(cache: Cache, state: BundleState) -> Iterator[tuple[Path, Path]]:
+    document = json.loads(state.index.read_bytes())
+    for entry in document["manifests"]:
+        name = reference.parse(entry["annotations"][oci.REF_NAME])
+        yield state.image_index(name), cache.image_folder(name) / INDEX
+    yield state.images_list, cache.root / IMAGES_LIST
+    yield state.index, cache.root / INDEX

@@ -1,0 +1,117 @@
+"""Between act 1 and act 2: what must be fetched, what is here already, does the disk have room?
+
+In come the choices that act 1 made, out goes a ``Plan``. Nothing is fetched and nothing written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import files
+from .bundle import Bundle, BundleImage
+from .choice import Choice
+from .errors import ContentError, EnvironmentProblem
+from .layout import Cache
+from .oci import Descriptor, Digest
+from .result import Finished
+
+SLACK = 16 * 1024 * 1024
+"""Bytes left for metadata, our state and the file system's own."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Figures in bytes. ``total`` counts each blob once; ``shared`` is what it would be more without sharing."""
+
+    images: int
+    platforms: int
+    blobs: int
+    total: int
+    here: int
+    shared: int
+
+    @property
+    def to_fetch(self) -> int:
+        return self.total - self.here
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one file system must take."""
+
+    path: Path
+    needed: int
+    free: int
+
+    @property
+    def is_met(self) -> bool:
+        return self.needed <= self.free
+
+
+def make_plan(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Plan:
+    """What of the chosen images is here. (The layers of a schema 1 image are not known before it is copied.)"""
+    blobs: dict[Digest, Descriptor] = {}
+    platforms = everything = 0
+    for _, choice in chosen:
+        for platform in choice.platforms:
+            platforms += 1
+            try:
+                closure = cache.closure(platform.descriptor)
+            except ContentError:
+                continue
+            everything += sum(blob.size for blob in closure)
+            blobs.update((blob.digest, blob) for blob in closure)
+    total = sum(blob.size for blob in blobs.values())
+    here = sum(blob.size for blob in blobs.values() if cache.has(blob))
+    return Plan(len(chosen), platforms, len(blobs), total, here, everything - total)
+
+
+def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -> tuple[Need, ...]:
+    """What each file system must take: the new blobs, and the archive, as large as it can become.
+
+    An archive that lies there stays until the new one is complete. One that holds these very images, with nothing to
+    fetch, will most likely not be packed again.
+    """
+    wanted: dict[int, tuple[Path, int]] = {}
+
+    def device(path: Path) -> int:
+        return files.existing_ancestor(path).stat().st_dev
+
+    def add(path: Path, size: int) -> None:
+        where, before = wanted.get(device(path), (path, 0))
+        wanted[device(path)] = (where, before + size)
+
+    add(cache.root, plan.to_fetch)
+    if not bundle.is_cache and not (plan.to_fetch == 0 and finished is not None and finished.is_there):
+        folder = bundle.output.destination.parent
+        links = not bundle.output.is_archive and device(folder) == device(cache.root)
+        add(folder, 0 if links else plan.total)
+    return tuple(Need(path, size + SLACK if size else 0, files.free_space(path)) for path, size in wanted.values())
+
+
+def check_disk(found: Sequence[Need]) -> None:
+    """Raises EnvironmentProblem, with the figures, when a disk is too small."""
+    lacking = [need for need in found if not need.is_met]
+    if lacking:
+        lines = [f"{n.path}: {n.needed:,} bytes are needed, {n.free:,} are free" for n in lacking]
+        raise EnvironmentProblem(
+            "not enough room on the disk, so nothing was fetched\n"
+            + "\n".join(lines)
+            + "\nTIP: free some space, or put the cache (-cache) or the archive (-d) on another disk; -force tries all the same"
+        )
+
+
+def check_file_size(bundle: Bundle, plan: Plan) -> None:
+    """FAT cannot hold a file of 4 GiB. Raises EnvironmentProblem with the part size to use."""
+    limit = files.largest_file(bundle.output.destination)
+    output = bundle.output
+    if limit is None or not output.is_archive:
+        return
+    if (output.part_size or plan.total) > limit:
+        what = "volumes that large" if output.part_size else f"a file of up to {plan.total:,} bytes"
+        raise EnvironmentProblem(
+            f"the file system of {output.destination.parent} cannot hold {what}: {limit:,} bytes is its largest file\n"
+            f"TIP: use -part -part-size={limit // 1024**2}M"
+        )

@@ -1,0 +1,259 @@
+"""A save, from bundle to archive: three acts, each a run of doit, so that a failed image takes itself out and nothing else.
+
+In come a bundle and an interruption, out goes an ``Outcome``. Promises: what succeeded is packed, whatever failed; a good
+bundle is never replaced by a worse one; what was fetched stays, however the run ends, and the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import display, engine, files, imagelist, layout, plan, split, tasks
+from .archive import open_archive
+from .bundle import Bundle, BundleImage
+from .choice import Choice
+from .engine import Status, TaskDict, TaskResult
+from .errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError, UsageError
+from .interruption import Interruption
+from .layout import IMAGES_LIST
+from .logs import about, log
+from .resolve import known_choice
+from .result import Finished, read_finished
+from .tar import SavedImage
+from .tasks import Workshop
+
+
+@dataclass
+class Outcome:
+    """What became of the images, and of the archive."""
+
+    saved: list[SavedImage] = field(default_factory=list)
+    failures: dict[BundleImage, str] = field(default_factory=dict)
+    kept: str = ""
+    """Why an earlier archive was left as it was; empty when it was not."""
+    repacked: bool = False
+
+
+class Save:
+    """One run. Call ``fetch`` with the images (all at once, or one by one as they are typed), then ``pack``."""
+
+    def __init__(self, bundle: Bundle, interruption: Interruption, force: bool = False) -> None:
+        self.shop = Workshop(bundle, interruption)
+        self.outcome = Outcome()
+        self._bundle = bundle
+        self._force = force
+        self._interruption = interruption
+
+    def start(self) -> None:
+        """Find what would only fail later; finish what a killed run left. Call under the lock.
+
+        Raises EnvironmentProblem, and UsageError for the failed list of an earlier run.
+        """
+        self._refuse_failed_list()
+        for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
+            files.check_writable(folder)
+        _ = self.shop.skopeo
+        self.shop.cache.prepare()
+        self.shop.cache.clean_up()
+        split.roll_forward(self.shop.state)
+
+    def remember(self, images: Sequence[BundleImage]) -> None:
+        """Keep the list: going on after an interruption needs no typing."""
+        texts = imagelist.format_list(image.text for image in images)
+        files.write_if_changed(self.shop.state.kept_list, texts)
+
+    def show_plan(self, images: Sequence[BundleImage]) -> None:
+        """What a save would do (``-dry-run``). No layer is fetched."""
+        chosen = self.resolve(images)
+        order = plan.make_plan(self.shop.cache, chosen)
+        display.print_plan(order, plan.needs(self.shop.cache, self._bundle, order, self.finished))
+        display.print_failures(self.outcome.failures)
+        self.outcome.saved = [SavedImage(image, choice) for image, choice in chosen]
+        plan.check_file_size(self._bundle, order)
+
+    def finish(self, list_file: Path | None) -> None:
+        """Write the failed list, remember what failed, and tell. ``list_file`` is never removed."""
+        failures, saved = self.outcome.failures, self.outcome.saved
+        failed_list = self._bundle.failed_list
+        if failures:
+            files.write_atomic(failed_list, imagelist.format_list(image.text for image in failures))
+        elif list_file is None or not files.same_file(failed_list, list_file):
+            failed_list.unlink(missing_ok=True)
+        record = {"failed": [image.reference.listed for image in failures]}
+        files.write_if_changed(self.shop.state.last_run, files.dump_json(record))
+        if saved and not self.outcome.kept:
+            layout.publish(self.shop.cache, self.shop.state)
+        self._tell()
+
+    def fetch(self, images: Sequence[BundleImage]) -> None:
+        """Acts 1 and 2. Failures are recorded, not raised. Raises EnvironmentProblem, Interrupted."""
+        chosen = self.resolve(images)
+        if chosen:
+            self._check_room(chosen)
+            self._copy(chosen)
+
+    def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
+        """Act 1: what every tag names, and which platforms of it are asked for."""
+        results = self._run(tasks.resolve_tasks(self.shop, images))
+        chosen = []
+        for image in images:
+            result = results[f"resolve:{image.reference}"]
+            choice = known_choice(self.shop.cache, image) if result.ok else None
+            if choice is None:
+                self.outcome.failures[image] = result.message or "it could not be read from the cache; run the command again"
+                continue
+            with about(image.m_id):
+                for note in choice.notes:
+                    log.info("%s: %s", image.reference, note)
+            chosen.append((image, choice))
+        return chosen
+
+    def pack(self) -> None:
+        """Act 3, unless an earlier archive is better. Damaged blobs are fetched again, once."""
+        self.outcome.kept = self._reason_to_keep()
+        if self.outcome.kept or not self.outcome.saved:
+            return
+        damaged = self._pack_once()
+        if damaged:
+            log.warning("%d damaged blobs in the cache: fetching them again", len(damaged))
+            self._fetch_again()
+            if self._pack_once():
+                self._pack_without_damaged()
+
+    def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> None:
+        """Act 2: bring every platform's blobs here, and write the indexes."""
+        results = self._run(task for image, choice in chosen for task in tasks.copy_tasks(self.shop, image, choice))
+        for image, choice in chosen:
+            reason = self._reason_of_failure(image, choice, results)
+            if reason is None:
+                self.outcome.saved.append(SavedImage(image, choice))
+            else:
+                self.outcome.failures[image] = reason
+
+    def _tell(self) -> None:
+        finished = self.finished
+        chosen = [(item.image, item.choice) for item in self.outcome.saved]
+        order = plan.make_plan(self.shop.cache, chosen)
+        summary = display.Summary(
+            self._bundle,
+            len(chosen),
+            order,
+            self.outcome.failures,
+            self.shop.fetched,
+            self.outcome.repacked,
+            finished.files if finished else (),
+            self.outcome.kept,
+        )
+        display.print_summary(summary)
+
+    def _refuse_failed_list(self) -> None:
+        """A bundle of only what failed would replace the bundle of all that was saved."""
+        record = files.read_json(self.shop.state.last_run)
+        failed = frozenset(record["failed"]) if isinstance(record, dict) else frozenset()
+        listed = {image.reference.listed for image in self._bundle.images}
+        if self._force or not failed or not listed or not listed <= failed or self.finished is None:
+            return
+        raise UsageError(
+            f"this list holds only images that failed in the last run for {self._bundle.output.destination}; "
+            "the bundle made of it would replace the one with all the others\n"
+            "TIP: run the same command as before, with the whole list: it repeats nothing that is done. "
+            f"The list of that run is kept in {self.shop.state.kept_list}; -force goes on all the same"
+        )
+
+    def _reason_of_failure(
+        self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]
+    ) -> str | None:
+        names = [f"copy:{tasks.copy_name(image, platform)}" for platform in choice.platforms]
+        names.append(f"index:{self._bundle.name}:{image.reference}")
+        for name, platform in zip(names, [*choice.platforms, None], strict=True):
+            result = results[name]
+            if result.status is Status.FAILED:
+                return f"{platform.platform}: {result.message}" if platform else result.message
+        return None if all(results[name].ok for name in names) else "not tried"
+
+    def _pack_once(self) -> tuple[str, ...]:
+        """Run act 3. Digests of the blobs that turned out to be damaged. Raises whatever else stopped it."""
+        name = self._bundle.name
+        results = self._run(tasks.pack_tasks(self.shop, self.outcome.saved))
+        self.outcome.repacked = results[f"compress:{name}"].status is Status.DONE
+        for task in (f"tar:{name}", f"compress:{name}", f"split:{name}"):
+            result = results[task]
+            error = self.shop.errors.get(task)
+            if result.status is Status.FAILED and isinstance(error, DamagedBlobsError):
+                return error.digests
+            if not result.ok:
+                raise error or ImageToolsError(f"{task}: {result.message}")
+        return ()
+
+    def _fetch_again(self) -> None:
+        """The damaged blobs are gone from the cache: the copies that lack them, and only they, run again."""
+        again, self.outcome.saved = self.outcome.saved, []
+        self.shop.errors.clear()
+        self.fetch([item.image for item in again])
+
+    def _pack_without_damaged(self) -> None:
+        """What is damaged after it was fetched again is the disk's fault: leave its images out."""
+        for item in self.outcome.saved:
+            if any(self.shop.cache.missing(platform.descriptor) for platform in item.choice.platforms):
+                self.outcome.failures[item.image] = "its blobs are damaged as soon as they are written; check the disk"
+        self.outcome.saved = [item for item in self.outcome.saved if item.image not in self.outcome.failures]
+        self.outcome.kept = self._reason_to_keep()
+        if self.outcome.saved and not self.outcome.kept and self._pack_once():
+            raise EnvironmentProblem("blobs are damaged as soon as they are written\nTIP: check the disk of the cache")
+
+    def _reason_to_keep(self) -> str:
+        """A bundle that holds what failed now is better than the one that could be made."""
+        failures = self.outcome.failures
+        earlier = self.earlier_references() if failures else frozenset()
+        if not earlier:
+            return ""
+        where = self._bundle.output.destination
+        if not self.outcome.saved:
+            return f"{where} of an earlier run stays as it was."
+        lost = [image.text for image in failures if image.reference.listed in earlier]
+        if not lost or self._force:
+            return ""
+        return (
+            f"{where} of an earlier run stays as it was: it holds {', '.join(lost)}, which failed now.\n"
+            "TIP: -force replaces it all the same"
+        )
+
+    def earlier_references(self) -> frozenset[str]:
+        """What the bundle that lies at the destination holds; empty where there is none that we can read."""
+        finished = self.finished
+        if finished is not None:
+            return frozenset(finished.references)
+        try:
+            with open_archive(self._bundle.output.destination) as archive:
+                document = json.loads(archive.read_metadata(IMAGES_LIST))
+            return frozenset(f"{item['Source']} {item['Tag']}" for item in document["List"])
+        except (ImageToolsError, OSError, ValueError, KeyError, TypeError):
+            return frozenset()
+
+    @property
+    def finished(self) -> Finished | None:
+        """Our last result for this destination, if it is still there."""
+        finished = read_finished(self.shop.state.output)
+        return finished if finished is not None and (finished.is_there or self._bundle.is_cache) else None
+
+    def _check_room(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> None:
+        order = plan.make_plan(self.shop.cache, chosen)
+        plan.check_file_size(self._bundle, order)
+        if not self._force:
+            plan.check_disk(plan.needs(self.shop.cache, self._bundle, order, self.finished))
+
+    def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
+        results = engine.run(
+            graph,
+            jobs=self._bundle.jobs,
+            database=self.shop.cache.database,
+            observer=display.TaskLog(),
+            interruption=self._interruption,
+        )
+        self._interruption.check()
+        if self.shop.fatal is not None:
+            raise self.shop.fatal
+        return results

@@ -1,0 +1,225 @@
+"""The task graph: every step of a save as a doit task, for ``cli`` and ``dodo.py`` alike. All wiring, no logic.
+
+    ACT 1   resolve:<ref>
+    ACT 2   copy:<ref>:<platform>  →  index:<bundle>:<ref>
+    ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>          (pack:<bundle>)
+
+Tasks hand small JSON files to each other, never gigabytes: doit hashes its ``file_dep``, and a layout that names every blob by
+digest is a perfect stand-in for the blobs. What no file carries (an order, a codec) stands in ``engine.unchanged``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+from . import compress, copy, index, resolve, split, tar
+from .bundle import Bundle, BundleImage
+from .choice import Choice, PlatformImage
+from .engine import TaskDict, failed, unchanged
+from .errors import EnvironmentProblem, ImageToolsError, Interrupted
+from .interruption import Interruption
+from .layout import INDEX, BundleState, Cache
+from .logs import about, log
+from .skopeo import Skopeo
+
+LAYOUT_VERSION = 1
+"""Of the archive's contents; a new one makes every bundle pack again."""
+
+
+class Workshop:
+    """What the tasks of one run share: the cache, skopeo, leases, the wish to stop, and what went wrong."""
+
+    def __init__(self, bundle: Bundle, interruption: Interruption) -> None:
+        self.bundle = bundle
+        self.cache = Cache(bundle.cache)
+        self.state: BundleState = self.cache.bundle_state(bundle)
+        self.interruption = interruption
+        self.leases = copy.Leases(interruption)
+        self.errors: dict[str, ImageToolsError] = {}
+        self.fatal: EnvironmentProblem | None = None
+        self.fetched = 0
+        self.packed = 0
+        self._lock = threading.Lock()
+
+    @cached_property
+    def skopeo(self) -> Skopeo:
+        return Skopeo(self.bundle.access, self.interruption)
+
+    def count_fetched(self, size: int) -> None:
+        with self._lock:
+            self.fetched += size
+
+    def count_packed(self, size: int) -> None:
+        with self._lock:
+            self.packed += size
+
+    def action(self, task: str, work: Callable[[], object], m_id: int = 0, img_id: int = 0) -> Callable[[], Any]:
+        """What doit calls. It gets a message, as it drops exceptions; we keep the exception."""
+
+        def act() -> Any:
+            if self.fatal is not None:
+                return failed("not tried: " + str(self.fatal).partition("\n")[0])
+            with about(m_id, img_id):
+                try:
+                    work()
+                    return None
+                except Interrupted as error:
+                    return self._fail(task, error)
+                except ImageToolsError as error:
+                    log.error("%s", error)
+                    return self._fail(task, error)
+                except OSError as error:
+                    problem = _disk_problem(error)
+                    log.error("%s", problem)
+                    return self._fail(task, problem)
+
+        return act
+
+    def _fail(self, task: str, error: ImageToolsError) -> Any:
+        self.errors[task] = error
+        if isinstance(error, EnvironmentProblem):
+            self.fatal = error
+        return failed(str(error))
+
+
+def resolve_tasks(shop: Workshop, images: Sequence[BundleImage]) -> Iterator[TaskDict]:
+    """Act 1."""
+    for image in images:
+        name = str(image.reference)
+        yield {
+            "basename": "resolve",
+            "name": name,
+            "doc": f"what {name} names right now",
+            "actions": [shop.action(f"resolve:{name}", partial(_resolve, shop, image), image.m_id)],
+            "targets": [str(shop.cache.resolved_record(image.reference))],
+            "uptodate": [partial(resolve.is_current, shop.cache, image)],
+        }
+
+
+def copy_tasks(shop: Workshop, image: BundleImage, choice: Choice) -> Iterator[TaskDict]:
+    """Act 2, of one image: its platforms, then its index."""
+    for platform in choice.platforms:
+        name = copy_name(image, platform)
+        yield {
+            "basename": "copy",
+            "name": name,
+            "doc": f"fetch {image.reference} for {platform.platform}",
+            "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image.m_id, platform.img_id)],
+            "file_dep": [str(shop.cache.resolved_record(image.reference))],
+            "targets": [str(copy.folder(shop.cache, image, platform) / INDEX)],
+            "uptodate": [partial(copy.is_current, shop.cache, image, platform)],
+        }
+    name = f"{shop.bundle.name}:{image.reference}"
+    yield {
+        "basename": "index",
+        "name": name,
+        "doc": f"write the index of {image.reference}",
+        "actions": [
+            shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image.m_id)
+        ],
+        "file_dep": [str(copy.folder(shop.cache, image, platform) / INDEX) for platform in choice.platforms],
+        "targets": [str(shop.state.image_index(image.reference))],
+        "uptodate": [
+            unchanged(
+                bundle=shop.bundle.id,
+                top=str(choice.top.digest),
+                platforms=[str(platform.descriptor.digest) for platform in choice.platforms],
+            ),
+            partial(index.is_current, shop.cache, shop.state, image),
+        ],
+    }
+
+
+def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[TaskDict]:
+    """Act 3."""
+    bundle, state, name = shop.bundle, shop.state, shop.bundle.name
+    references = [str(item.image.reference) for item in saved]
+    listed = [item.image.reference.listed for item in saved]
+    epoch = source_date_epoch()
+    yield {
+        "basename": "tar",
+        "name": name,
+        "doc": "lay out the archive",
+        "actions": [shop.action(f"tar:{name}", partial(tar.lay_out, shop.cache, state, saved, epoch))],
+        "file_dep": [str(state.image_index(item.image.reference)) for item in saved],
+        "targets": [str(state.archive_layout)],
+        "uptodate": [
+            unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
+            partial(tar.is_current, state),
+        ],
+    }
+    yield {
+        "basename": "compress",
+        "name": name,
+        "doc": "write the archive",
+        "actions": [shop.action(f"compress:{name}", partial(_compress, shop))],
+        "file_dep": [str(state.archive_layout)],
+        "targets": [str(state.packed)],
+        "uptodate": [
+            unchanged(
+                bundle=bundle.id,
+                compression=bundle.output.compression.value,
+                level=bundle.output.level,
+                part_size=bundle.output.part_size,
+            ),
+            partial(compress.is_current, state, bundle),
+        ],
+    }
+    yield {
+        "basename": "split",
+        "name": name,
+        "doc": "give the archive or its volumes their names and checksums",
+        "actions": [shop.action(f"split:{name}", partial(split.split, shop.cache, state, bundle, listed))],
+        "file_dep": [str(state.packed)],
+        "targets": [str(state.output)],
+        "uptodate": [
+            unchanged(bundle=bundle.id, references=listed),
+            partial(split.is_current, shop.cache, state, bundle),
+        ],
+    }
+    yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
+
+
+def copy_name(image: BundleImage, platform: PlatformImage) -> str:
+    return f"{image.reference}:{platform.slug}"
+
+
+def source_date_epoch() -> int | None:
+    """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _resolve(shop: Workshop, image: BundleImage) -> None:
+    choice = resolve.resolve(shop.cache, shop.skopeo, image)
+    platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
+    log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
+
+
+def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
+    started = time.monotonic()
+    log.info("copying %s %s", image.reference, platform.platform)
+    size = copy.copy(shop.cache, shop.skopeo, shop.leases, image, platform)
+    shop.count_fetched(size)
+    log.info("copied %s %s: %s bytes, %.1f s", image.reference, platform.platform, f"{size:,}", time.monotonic() - started)
+
+
+def _compress(shop: Workshop) -> None:
+    output = shop.bundle.output
+    log.info("writing %s", output.destination)
+    compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.count_packed)
+
+
+def _disk_problem(error: OSError) -> EnvironmentProblem:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentProblem(
+            f"{where}the disk is full; what was complete is kept\nTIP: free some space and run the same command again"
+        )
+    return EnvironmentProblem(f"{where}{error.strerror or error}\nTIP: see to it and run the same command again")
