@@ -11,13 +11,13 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import reference
 from .errors import UsageError
 from .imagelist import Line
-from .oci import Platform
+from .oci import Digest, Platform
 from .reference import Reference
 
 DEFAULT_ARCHITECTURES = "amd64,arm64"
@@ -99,6 +99,13 @@ class BundleImage:
     platforms: PlatformFilter
     text: str
     m_id: int
+    locked: Digest | None = None
+    """What a lock file says the reference names, whatever its tag says today."""
+
+    @property
+    def pin(self) -> Digest | None:
+        """The digest to fetch by, where there is one."""
+        return self.reference.digest or self.locked
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ class Bundle:
     failed_list: Path
     access: Access = field(default_factory=Access)
     jobs: int = 1
+    lock_file: Path | None = None
+    """Where ``-lock`` writes and ``-locked`` reads; None for a list from standard input."""
 
     @property
     def id(self) -> str:
@@ -167,6 +176,10 @@ def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> t
 def image(line: Line, m_id: int, source: str, platforms: PlatformFilter) -> BundleImage:
     fetched_from = line.reference.at(reference.parse_source(source)) if source else line.reference
     return BundleImage(line.reference, fetched_from, platforms, line.text, m_id)
+
+
+def renumbered(image: BundleImage, m_id: int) -> BundleImage:
+    return replace(image, m_id=m_id)
 
 
 def parse_platforms(architectures: str, systems: str) -> PlatformFilter:

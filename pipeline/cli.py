@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from . import __version__, bundle, files, imagelist, order
-from .bundle import BundleImage
+from . import __version__, files, imagelist, order
+from .bundle import Bundle, BundleImage
+from .bundle import image as make_image
 from .errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from .goflags import HelpWanted
 from .interruption import Interruption
@@ -92,7 +93,7 @@ def save(arguments: Sequence[str]) -> int:
     interruption = Interruption()
     with _signals(interruption):
         try:
-            return _save(wanted, interruption)
+            return max(_save(bundle, wanted, interruption) for bundle in wanted.bundles)
         except ImageToolsError:
             if not interruption.requested:
                 raise
@@ -101,23 +102,23 @@ def save(arguments: Sequence[str]) -> int:
     return EXIT_SIGNAL + interruption.signum
 
 
-def _save(wanted: Order, interruption: Interruption) -> int:
+def _save(bundle: Bundle, wanted: Order, interruption: Interruption) -> int:
     from .save import Save
 
-    run = Save(wanted.bundle, interruption, wanted.force)
+    run = Save(bundle, interruption, wanted.force)
     run.shop.cache.check()
     with files.exclusive_lock(run.shop.cache.lock_file, wanted.wait):
         run.start()
         if wanted.dry_run:
-            run.show_plan(wanted.bundle.images)
+            run.show_plan(bundle.images)
             return _exit_code(run)
         if wanted.interactive:
             _fetch_what_is_typed(run, wanted, interruption)
         else:
-            run.remember(wanted.bundle.images)
-            run.fetch(wanted.bundle.images)
+            run.remember(bundle.images)
+            run.fetch(bundle.images)
         run.pack()
-        run.finish(wanted.list_file)
+        run.finish(wanted.list_file, wanted.lock)
     return _exit_code(run)
 
 
@@ -142,7 +143,7 @@ def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -
             if line is None:
                 continue
             m_id = entered[line.reference].m_id if line.reference in entered else len(entered) + 1
-            image = entered[line.reference] = bundle.image(line, m_id, wanted.source, wanted.platforms)
+            image = entered[line.reference] = make_image(line, m_id, wanted.source, wanted.platforms)
         except InputError as error:
             log.error("%s", error)
             continue
@@ -189,9 +190,10 @@ def _handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def _how_to_go_on(wanted: Order, arguments: Sequence[str]) -> str:
-    if wanted.list_file is not None:
+    if wanted.list_file is not None or len(wanted.bundles) != 1 or wanted.bundles[0].lock_file is not None:
         return "Run the same command again to go on."
-    kept = Cache(wanted.bundle.cache).bundle_state(wanted.bundle).kept_list
+    (bundle,) = wanted.bundles
+    kept = Cache(bundle.cache).bundle_state(bundle).kept_list
     if not kept.exists():
         return "Run the same command again."
     rest = [argument for argument in arguments if argument not in ("-f", "--f", "-", "-f=-", "--f=-")]

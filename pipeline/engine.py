@@ -16,15 +16,15 @@ from __future__ import annotations
 import enum
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec, MD5Checker, SqliteDB
 from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
-from doit.loader import generate_tasks
+from doit.loader import create_after, generate_tasks
 from doit.runner import MThreadRunner
 from doit.task import Stream, Task
 from doit.tools import config_changed
@@ -36,6 +36,9 @@ TaskDict = dict[str, Any]
 
 TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 """In every task: capture swaps ``sys.stdout`` for the whole process and, under threads, does not put it back."""
+
+
+_Creator = TypeVar("_Creator", bound=Callable[[], Iterator[TaskDict]])
 
 
 class Status(enum.Enum):
@@ -199,6 +202,12 @@ def _as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
     for task in tasks:
         yield {**TASK_DEFAULTS, **task}
 
+
+
+def delayed_until(task: str, creates: list[str]) -> Callable[[_Creator], _Creator]:
+    """For a task creator: call it when ``task`` has run, to make the tasks of the base names ``creates``."""
+    decorate: Callable[[_Creator], _Creator] = create_after(executed=task, creates=creates)
+    return decorate
 
 
 def unchanged(**values: Any) -> config_changed:

@@ -24,7 +24,7 @@ class HelpWanted(Exception):
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag. The type of ``default`` is the type of its values; ``""`` and ``False`` are not shown as defaults."""
+    """One flag. The type of ``default`` is the type of its values; zero values are not shown."""
 
     name: str
     default: Value
@@ -49,7 +49,7 @@ class Flag:
         if isinstance(self.default, bool):
             default = " (default true)" if self.default else ""
         elif isinstance(self.default, int):
-            default = f" (default {self.default})"
+            default = f" (default {self.default})" if self.default else ""
         else:
             default = f' (default "{self.default}")' if self.default else ""
         return f"  -{self.name}{kind}\n        {self.help}{default}\n"

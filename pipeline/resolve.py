@@ -22,10 +22,9 @@ from .skopeo import Skopeo
 
 def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
     """Raises RegistryError, PlatformError or ContentError."""
-    pinned = image.reference.digest
-    resolved = _known(cache, pinned) if pinned else None
+    resolved = _known(cache, image.pin) if image.pin else None
     if resolved is None:
-        resolved = _ask(cache, skopeo, image, pinned)
+        resolved = _ask(cache, skopeo, image)
     if not resolved.is_schema1:
         _fetch_index_or_config(cache, skopeo, image, resolved.descriptor)
     choice = choose(cache, image, resolved)
@@ -38,7 +37,8 @@ def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
 
 def is_current(cache: Cache, image: BundleImage) -> bool:
     """Whether nothing needs to be asked: a digest whose manifests and configs are here. A tag may always have moved."""
-    if image.reference.digest is None or read_record(cache.resolved_record(image.reference)) is None:
+    record = read_record(cache.resolved_record(image.reference))
+    if image.pin is None or record is None or record.descriptor.digest != image.pin:
         return False
     choice = known_choice(cache, image)
     if choice is None:
@@ -69,8 +69,9 @@ def _known(cache: Cache, digest: Digest) -> Resolved | None:
         return None
 
 
-def _ask(cache: Cache, skopeo: Skopeo, image: BundleImage, pinned: Digest | None) -> Resolved:
+def _ask(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Resolved:
     # skopeo takes a tag or a digest, not both.
+    pinned = image.pin
     source = image.source.by_digest(pinned) if pinned else image.source
     parsed: list[Manifest | Index | Schema1] = []
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import display, engine, files, imagelist, layout, plan, split, tasks
+from . import display, engine, files, imagelist, layout, lock, plan, split, tar, tasks
 from .archive import open_archive
 from .bundle import Bundle, BundleImage
 from .choice import Choice
@@ -19,6 +19,7 @@ from .engine import Status, TaskDict, TaskResult
 from .errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError, UsageError
 from .interruption import Interruption
 from .layout import IMAGES_LIST
+from .lock import LockedImage, LockedPlatform
 from .logs import about, log
 from .resolve import known_choice
 from .result import Finished, read_finished
@@ -74,8 +75,8 @@ class Save:
         self.outcome.saved = [SavedImage(image, choice) for image, choice in chosen]
         plan.check_file_size(self._bundle, order)
 
-    def finish(self, list_file: Path | None) -> None:
-        """Write the failed list, remember what failed, and tell. ``list_file`` is never removed."""
+    def finish(self, list_file: Path | None, write_lock: bool = False) -> None:
+        """Write the failed list and the lock, remember what failed, and tell. ``list_file`` is never removed."""
         failures, saved = self.outcome.failures, self.outcome.saved
         failed_list = self._bundle.failed_list
         if failures:
@@ -86,7 +87,33 @@ class Save:
         files.write_if_changed(self.shop.state.last_run, files.dump_json(record))
         if saved and not self.outcome.kept:
             layout.publish(self.shop.cache, self.shop.state)
+        if write_lock:
+            self._write_lock()
         self._tell()
+
+    def _write_lock(self) -> None:
+        path = self._bundle.lock_file
+        assert path is not None, "the order was checked"
+        if self.outcome.failures:
+            log.warning("%s is left as it was: a lock of only some images would lock the others out", path)
+            return
+        images = {str(item.image.reference): self._locked(item) for item in self.outcome.saved}
+        if lock.write(path, self._bundle.name, images):
+            log.info("wrote the lock %s", path)
+
+    def _locked(self, item: SavedImage) -> LockedImage:
+        cache = self.shop.cache
+        platforms = [(p.platform, tar.platform_entry(cache, item.image, p)) for p in item.choice.platforms]
+        return LockedImage(
+            str(item.image.platforms),
+            str(item.image.source),
+            item.choice.top.digest,
+            tar.image_entry(self.shop.state, item.image).digest,
+            tuple(
+                LockedPlatform(str(platform), entry.digest, sum(blob.size for blob in cache.closure(entry)))
+                for platform, entry in platforms
+            ),
+        )
 
     def fetch(self, images: Sequence[BundleImage]) -> None:
         """Acts 1 and 2. Failures are recorded, not raised. Raises EnvironmentProblem, Interrupted."""
@@ -97,7 +124,7 @@ class Save:
 
     def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
         """Act 1: what every tag names, and which platforms of it are asked for."""
-        results = self._run(tasks.resolve_tasks(self.shop, images))
+        results = self._run(tasks.resolve_task([(self.shop, image)]) for image in images)
         chosen = []
         for image in images:
             result = results[f"resolve:{image.reference}"]

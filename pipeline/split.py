@@ -52,6 +52,15 @@ def roll_forward(state: BundleState) -> None:
     state.journal.unlink()
 
 
+def remove(state: BundleState) -> None:
+    """``doit clean``: remove the finished files, if they are still as we left them. The cache keeps all that was fetched."""
+    finished = read_finished(state.output)
+    for file in finished.files if finished else ():
+        if file.is_in_place:
+            files.remove(Path(file.name))
+    state.output.unlink(missing_ok=True)
+
+
 def is_current(cache: Cache, state: BundleState, bundle: Bundle) -> bool:
     """Whether all files are in place, with their checksums."""
     packed, finished = read_packed(state.packed), read_finished(state.output)

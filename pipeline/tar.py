@@ -51,7 +51,7 @@ class SavedImage:
 
 def lay_out(cache: Cache, state: BundleState, saved: Sequence[SavedImage], epoch: int | None) -> None:
     """Write the bundle's metadata and archive layout. ``epoch`` is SOURCE_DATE_EPOCH. Raises ContentError."""
-    entries = [_image_entry(state, item.image) for item in saved]
+    entries = [image_entry(state, item.image) for item in saved]
     time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, saved)
     files.write_if_changed(state.index, layout_index([entry.to_json() for entry in entries]))
     files.write_if_changed(state.images_list, files.dump_json(_images_list(cache, saved, time)))
@@ -63,14 +63,16 @@ def is_current(state: BundleState) -> bool:
     return state.index.exists() and state.images_list.exists()
 
 
-def _image_entry(state: BundleState, image: BundleImage) -> Descriptor:
+def image_entry(state: BundleState, image: BundleImage) -> Descriptor:
+    """What an image is in this bundle: an index or a manifest."""
     entry = read_layout_index(state.image_index(image.reference))
     if entry is None:
         raise ContentError(f"{image.reference} has no index in this bundle; run the same command again")
     return entry
 
 
-def _platform_entry(cache: Cache, image: BundleImage, platform: PlatformImage) -> Descriptor:
+def platform_entry(cache: Cache, image: BundleImage, platform: PlatformImage) -> Descriptor:
+    """The manifest of an image/arch as it was copied: another than the source's for schema 1 only."""
     entry = read_layout_index(cache.image_folder(image.reference) / platform.slug / INDEX)
     if entry is None:
         raise ContentError(f"the folder of {image.reference} for {platform.platform} is gone; run the same command again")
@@ -96,7 +98,7 @@ def _images_list(cache: Cache, saved: Sequence[SavedImage], time: datetime) -> d
 
 def _listed(cache: Cache, image: BundleImage, platform: PlatformImage) -> dict[str, str]:
     return {
-        "Digest": str(_platform_entry(cache, image, platform).digest),
+        "Digest": str(platform_entry(cache, image, platform).digest),
         "Arch": platform.platform.architecture,
         "OS": platform.platform.os,
         "OsVersion": platform.platform.os_version,
@@ -111,7 +113,7 @@ def _newest(cache: Cache, saved: Sequence[SavedImage]) -> datetime:
     times = [EARLIEST]
     for item in saved:
         for platform in item.choice.platforms:
-            manifest = cache.parse(_platform_entry(cache, item.image, platform).digest)
+            manifest = cache.parse(platform_entry(cache, item.image, platform).digest)
             if isinstance(manifest, Manifest) and manifest.config.media_type in oci.IMAGE_CONFIG_TYPES:
                 created = _parse_time(oci.load_json(cache.read(manifest.config.digest)).get("created"))
                 if created is not None and EARLIEST < created < now:

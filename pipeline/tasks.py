@@ -35,12 +35,14 @@ LAYOUT_VERSION = 1
 class Workshop:
     """What the tasks of one run share: the cache, skopeo, leases, the wish to stop, and what went wrong."""
 
-    def __init__(self, bundle: Bundle, interruption: Interruption) -> None:
+    def __init__(self, bundle: Bundle, interruption: Interruption, beside: Workshop | None = None) -> None:
+        """``beside`` is the workshop of another bundle on the same cache, in the same run."""
         self.bundle = bundle
-        self.cache = Cache(bundle.cache)
+        self.cache: Cache = beside.cache if beside else Cache(bundle.cache)
         self.state: BundleState = self.cache.bundle_state(bundle)
         self.interruption = interruption
-        self.leases = copy.Leases(interruption)
+        self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
+        self.before_each: Callable[[], None] = lambda: None
         self.errors: dict[str, ImageToolsError] = {}
         self.fatal: EnvironmentProblem | None = None
         self.fetched = 0
@@ -67,6 +69,7 @@ class Workshop:
                 return failed("not tried: " + str(self.fatal).partition("\n")[0])
             with about(m_id, img_id):
                 try:
+                    self.before_each()
                     work()
                     return None
                 except Interrupted as error:
@@ -88,18 +91,23 @@ class Workshop:
         return failed(str(error))
 
 
-def resolve_tasks(shop: Workshop, images: Sequence[BundleImage]) -> Iterator[TaskDict]:
-    """Act 1."""
-    for image in images:
-        name = str(image.reference)
-        yield {
-            "basename": "resolve",
-            "name": name,
-            "doc": f"what {name} names right now",
-            "actions": [shop.action(f"resolve:{name}", partial(_resolve, shop, image), image.m_id)],
-            "targets": [str(shop.cache.resolved_record(image.reference))],
-            "uptodate": [partial(resolve.is_current, shop.cache, image)],
-        }
+def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
+    """Act 1, of one reference, for all bundles that hold it."""
+    shop, first = wanted[0]
+    name = str(first.reference)
+
+    def work() -> None:
+        for each_shop, image in wanted:
+            _resolve(each_shop, image)
+
+    return {
+        "basename": "resolve",
+        "name": name,
+        "doc": f"what {name} names right now",
+        "actions": [shop.action(f"resolve:{name}", work, first.m_id)],
+        "targets": [str(shop.cache.resolved_record(first.reference))],
+        "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
+    }
 
 
 def copy_tasks(shop: Workshop, image: BundleImage, choice: Choice) -> Iterator[TaskDict]:
@@ -182,6 +190,7 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
             unchanged(bundle=bundle.id, references=listed),
             partial(split.is_current, shop.cache, state, bundle),
         ],
+        "clean": [partial(split.remove, state)],
     }
     yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
 

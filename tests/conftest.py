@@ -19,7 +19,7 @@ from .support.leftovers import Leftovers
 from .support.proxy import FaultProxy
 from .support.push import PushedImage
 from .support.registry import Registry
-from .support.tools import require
+from .support.tools import complaint
 
 IN_MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 1 << 30
@@ -58,8 +58,9 @@ RegistryFactory = Callable[..., Registry]
 
 
 def pytest_sessionstart() -> None:
-    """Nothing is skipped for want of a tool: say at once which are missing."""
-    require("skopeo", "docker-registry", "zstd", "pigz", "tar", "sha256sum", "setpriv")
+    """Nothing is skipped for want of a tool: the run fails at once and says how to install what is missing."""
+    if message := complaint("skopeo", "docker-registry", "zstd", "pigz", "tar", "sha256sum", "setpriv"):
+        pytest.exit(message, returncode=1)
 
 
 @pytest.fixture(scope="session")

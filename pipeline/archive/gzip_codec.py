@@ -49,7 +49,7 @@ class GzipFraming(Framing):
             data = unpacker.decompress(frame, size + 1)
         except zlib.error as error:
             raise FrameError(str(error)) from error
-        if len(data) != size or not unpacker.eof or unpacker.unused_data:
+        if len(data) != size or not unpacker.eof or unpacker.unused_data or not frame.startswith(_HEADER):
             raise FrameError(f"no gzip member of {size} bytes")
         return data
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import ArchiveError
-from .archive_index import SAMPLE_LENGTH, START_MARK, Samples, Trailer, trailer_size
+from .archive_index import INDEX_VERSION, SAMPLE_LENGTH, START_MARK, Samples, Trailer, trailer_size
 from .codecs import FRAMINGS
 from .framing import Framing
 
@@ -103,6 +103,11 @@ def read_trailer(volumes: VolumeSet) -> tuple[Trailer, Framing]:
     found = _trailer(volumes)
     if found is None:
         raise _missing_end(volumes)
+    if found[0].version != INDEX_VERSION:
+        raise ArchiveError(
+            f"{volumes.paths[-1]} says it is an archive of version {found[0].version}; this program reads {INDEX_VERSION}\n"
+            "TIP: unpack it with tar and name the folder, or use a newer program"
+        )
     _check_sizes(volumes)
     _check_total(volumes, found[0].stream_size)
     return found

@@ -48,9 +48,11 @@ class Recipe:
     docker: bool = False
 
     @property
-    def is_single(self) -> bool:
-        """Whether it is one manifest, without an index around it."""
-        return len(self.platforms) == 1
+    def kind(self) -> str:
+        """What its tag points at, in a person's words."""
+        if len(self.platforms) == 1:
+            return "image manifest"
+        return "Docker manifest list" if self.docker else "OCI index"
 
 
 RECIPES = (
@@ -66,44 +68,52 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class MadeImage:
+    """One image for one platform. ``layers`` has the size in bytes of each."""
+
+    name: str
+    platform: Platform
+    manifest: Digest
+    layers: dict[Digest, int]
+
+
+@dataclass(frozen=True)
 class _Layer:
     data: bytes
     diff_id: Digest
 
 
-def make_layout(folder: Path) -> None:
+def make_layout(folder: Path) -> list[MadeImage]:
     """Write all images of ``RECIPES`` into ``folder``, which must not exist, as one image layout."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
-    images = []
+    images, made = [], []
     for recipe in RECIPES:
-        descriptor = _write_image(folder, recipe)
+        manifests = []
+        for platform in recipe.platforms:
+            manifest, layers = _write_manifest(folder, recipe, platform)
+            manifests.append({**manifest, "platform": _platform_json(platform)})
+            sizes = {Digest.parse(layer["digest"]): layer["size"] for layer in layers}
+            made.append(MadeImage(recipe.name, platform, Digest.parse(manifest["digest"]), sizes))
+        descriptor = manifests[0] if len(manifests) == 1 else _write_index(folder, recipe, manifests)
         images.append({**descriptor, "annotations": {REF_NAME: f"docker.io/{recipe.name}"}})
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (folder / "index.json").write_bytes(_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": images}))
+    return made
 
 
-def _write_image(folder: Path, recipe: Recipe) -> Json:
-    manifests = [
-        {**_write_manifest(folder, recipe, platform), "platform": _platform_json(platform)} for platform in recipe.platforms
-    ]
-    if recipe.is_single:
-        return manifests[0]
+def _write_index(folder: Path, recipe: Recipe, manifests: list[Json]) -> Json:
     media_type = DOCKER_LIST if recipe.docker else OCI_INDEX
     return _write(folder, media_type, _json({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}))
 
 
-def _write_manifest(folder: Path, recipe: Recipe, platform: Platform) -> Json:
-    layers = _layers(recipe, platform)
-    config = _write(folder, DOCKER_CONFIG if recipe.docker else OCI_CONFIG, _json(_config(recipe, platform, layers)))
-    layer_type = DOCKER_LAYER if recipe.docker else OCI_LAYER
+def _write_manifest(folder: Path, recipe: Recipe, platform: Platform) -> tuple[Json, list[Json]]:
+    """The descriptors of the manifest and of its layers."""
+    made = _layers(recipe, platform)
+    config = _write(folder, DOCKER_CONFIG if recipe.docker else OCI_CONFIG, _json(_config(recipe, platform, made)))
+    layers = [_write(folder, DOCKER_LAYER if recipe.docker else OCI_LAYER, layer.data) for layer in made]
     media_type = DOCKER_MANIFEST if recipe.docker else OCI_MANIFEST
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": media_type,
-        "config": config,
-        "layers": [_write(folder, layer_type, layer.data) for layer in layers],
-    }
-    return _write(folder, media_type, _json(manifest))
+    manifest = {"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers}
+    return _write(folder, media_type, _json(manifest)), layers
 
 
 def _layers(recipe: Recipe, platform: Platform) -> list[_Layer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ GZIPPED = "application/vnd.oci.image.layer.v1.tar+gzip"
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
 
+@functools.cache
 def noise(size: int, seed: int = 0) -> bytes:
     """Bytes that no program can compress."""
     return random.Random(f"{size}/{seed}").randbytes(size)
 
 
+@functools.cache
 def text(size: int, seed: int = 0) -> bytes:
     """Bytes that can be compressed, without a short period."""
     generator = random.Random(f"{size}/{seed}")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archive import Codec, Member, open_archive, volume_names, write_archive
-from pipeline.archive import tar_format
+from pipeline.archive import Codec, Member, open_archive, tar_format, volume_names, write_archive
 from pipeline.oci import Digest
 
 from ..support.tools import require
@@ -42,7 +41,7 @@ def check_folder(case: Case, folder: Path) -> None:
         else:
             assert path.read_bytes() == case.content[member.digest]
         assert path.stat().st_mode & 0o777 == member.mode
-        assert path.stat().st_mtime == 1_700_000_000
+        assert member.digest is None or path.stat().st_mtime == 1_700_000_000
 
 
 def test_tar_unpacks_it(sample: Sample, tmp_path: Path) -> None:

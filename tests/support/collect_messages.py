@@ -15,6 +15,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -250,7 +251,7 @@ def write(collector: Collector, version: str) -> None:
         ")",
     ]
     PLACE.write_text("\n".join(lines) + "\n")
-    subprocess.run(["ruff", "format", "--quiet", str(PLACE)], check=False)
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(PLACE)], check=True)
 
 
 def main() -> None:

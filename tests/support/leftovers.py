@@ -22,7 +22,8 @@ _PROC = Path("/proc")
 class Leftovers:
     """Looks after the descendants of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = GRACE) -> None:
+        self._grace = grace
         self._works = _PROC.is_dir() and self._adopt_orphans()
 
     def snapshot(self) -> frozenset[int]:
@@ -36,7 +37,7 @@ class Leftovers:
         """
         if not self._works:
             return []
-        limit = time.monotonic() + GRACE
+        limit = time.monotonic() + self._grace
         while left := self._running(before):
             if time.monotonic() > limit:
                 break

@@ -20,9 +20,14 @@ PACKAGES = {
 """The Debian and Ubuntu package of each tool."""
 
 
-def require(*names: str) -> None:
-    """Fail the test with the install command when one of the tools is not on the PATH."""
+def complaint(*names: str) -> str:
+    """What to tell when some of the tools are not on the PATH: their names and the install command. Empty when all are."""
     missing = [name for name in names if shutil.which(name) is None]
-    if missing:
-        packages = " ".join(sorted({PACKAGES.get(name, name) for name in missing}))
-        pytest.fail(f"the tests need {', '.join(missing)}: apt-get install {packages}", pytrace=False)
+    packages = " ".join(sorted({PACKAGES.get(name, name) for name in missing}))
+    return f"the tests need {', '.join(missing)}: apt-get install {packages}" if missing else ""
+
+
+def require(*names: str) -> None:
+    """Fail the test when one of the tools is missing."""
+    if message := complaint(*names):
+        pytest.fail(message, pytrace=False)
