@@ -20,7 +20,7 @@ from typing import Any
 from . import display, files, split, tasks
 from .bundle import Bundle, BundleImage
 from .definition import load
-from .engine import TASK_DEFAULTS, TaskDict, delayed_until, failed
+from .engine import TASK_DEFAULTS, TaskDict, delayed_creators, failed
 from .errors import InputError
 from .interruption import Interruption
 from .resolve import known_choice
@@ -47,7 +47,7 @@ def bundle_tasks(*patterns: str) -> dict[str, Any]:
             "continue": True,
             "verbosity": 0,
         },
-        **graph.creators(delayed=_runs_tasks(sys.argv[1:])),
+        **graph.creators(sys.argv[1:]),
     }
 
 
@@ -98,7 +98,13 @@ class _Graph:
         self.database = self._cache.database
         self.database.parent.mkdir(parents=True, exist_ok=True)
 
-    def creators(self, delayed: bool) -> dict[str, Callable[[], Iterator[TaskDict]]]:
+    def creators(self, arguments: list[str]) -> dict[str, Callable[[], Iterator[Any]]]:
+        """The ``task_`` functions. What act 1 finds decides which tasks acts 2 and 3 have, so they are made after it.
+
+        Two cases draw the graph from the last records instead: commands that run nothing, and, as doit matches wildcards
+        only against tasks that it knows, a wildcard on a graph that is known as a whole.
+        """
+
         def task_resolve() -> Iterator[TaskDict]:
             """act 1: what every tag names right now"""
             for wanted in self._by_reference().values():
@@ -108,11 +114,21 @@ class _Graph:
             """acts 2 and 3: copy, index, tar, compress, split, pack"""
             yield from map(_with_defaults, self._all_after_resolve())
 
-        if delayed:
-            # One creator makes all of them: doit does not wire the tasks of two delayed creators to each other.
-            names = ["copy", "index", "tar", "compress", "split", "pack"]
-            task_bundles = delayed_until("resolve", names)(task_bundles)
-        return {"task_resolve": task_resolve, "task_bundles": task_bundles}
+        if not _runs_tasks(arguments) or (any("*" in argument for argument in arguments) and self._plan_by_records()):
+            return {"task_resolve": task_resolve, "task_bundles": task_bundles}
+        names = ["copy", "index", "tar", "compress", "split", "pack"]
+        names += [f"pack:{shop.bundle.name}" for shop in self._shops]
+        return {"task_resolve": task_resolve, **delayed_creators("resolve", names, task_bundles)}
+
+    def _plan_by_records(self) -> bool:
+        """Hold the run to what the records say: a tag that turns out to have moved fails, to be run again."""
+        for shop in self._shops:
+            for image in shop.bundle.images:
+                choice = known_choice(shop.cache, image)
+                if choice is None:
+                    return False
+                shop.planned[image.reference] = choice
+        return True
 
     def _by_reference(self) -> dict[str, list[tuple[Workshop, BundleImage]]]:
         wanted: dict[str, list[tuple[Workshop, BundleImage]]] = {}

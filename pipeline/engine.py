@@ -16,10 +16,10 @@ from __future__ import annotations
 import enum
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, cast
 
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec, MD5Checker, SqliteDB
@@ -36,9 +36,6 @@ TaskDict = dict[str, Any]
 
 TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 """In every task: capture swaps ``sys.stdout`` for the whole process and, under threads, does not put it back."""
-
-
-_Creator = TypeVar("_Creator", bound=Callable[[], Iterator[TaskDict]])
 
 
 class Status(enum.Enum):
@@ -204,10 +201,27 @@ def _as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
 
 
 
-def delayed_until(task: str, creates: list[str]) -> Callable[[_Creator], _Creator]:
-    """For a task creator: call it when ``task`` has run, to make the tasks of the base names ``creates``."""
-    decorate: Callable[[_Creator], _Creator] = create_after(executed=task, creates=creates)
-    return decorate
+def delayed_creators(
+    after: str, names: Sequence[str], creator: Callable[[], Iterator[TaskDict]]
+) -> dict[str, Callable[[], Iterator[Task]]]:
+    """Task creators by ``task_`` name: whichever of ``names`` doit comes to first, once ``after`` has run, makes all tasks.
+
+    ``names`` must be group tasks of those that ``creator`` makes. doit would call a creator again for each of its names, and
+    does not wire the tasks of two creators to each other; so all are made at once, and the others find theirs made.
+    """
+    made: dict[str, Task] = {}
+
+    def of(name: str) -> Callable[[], Iterator[Task]]:
+        def create() -> Iterator[Task]:
+            if made:
+                yield made[name]
+            else:
+                made.update((task.name, task) for task in generate_tasks(name, creator()))
+                yield from made.values()
+
+        return cast("Callable[[], Iterator[Task]]", create_after(executed=after, creates=[name])(create))
+
+    return {f"task_{number}": of(name) for number, name in enumerate(names)}
 
 
 def unchanged(**values: Any) -> config_changed:

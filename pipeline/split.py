@@ -52,12 +52,14 @@ def roll_forward(state: BundleState) -> None:
     state.journal.unlink()
 
 
-def remove(state: BundleState) -> None:
+def remove(state: BundleState, bundle: Bundle) -> None:
     """``doit clean``: remove the finished files, if they are still as we left them. The cache keeps all that was fetched."""
     finished = read_finished(state.output)
     for file in finished.files if finished else ():
         if file.is_in_place:
             files.remove(Path(file.name))
+    if bundle.output.is_archive:
+        bundle.output.checksum_file.unlink(missing_ok=True)
     state.output.unlink(missing_ok=True)
 
 

@@ -22,10 +22,11 @@ from . import compress, copy, index, resolve, split, tar
 from .bundle import Bundle, BundleImage
 from .choice import Choice, PlatformImage
 from .engine import TaskDict, failed, unchanged
-from .errors import EnvironmentProblem, ImageToolsError, Interrupted
+from .errors import EnvironmentProblem, ImageError, ImageToolsError, Interrupted
 from .interruption import Interruption
 from .layout import INDEX, BundleState, Cache
 from .logs import about, log
+from .reference import Reference
 from .skopeo import Skopeo
 
 LAYOUT_VERSION = 1
@@ -43,6 +44,7 @@ class Workshop:
         self.interruption = interruption
         self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
         self.before_each: Callable[[], None] = lambda: None
+        self.planned: dict[Reference, Choice] = {}
         self.errors: dict[str, ImageToolsError] = {}
         self.fatal: EnvironmentProblem | None = None
         self.fetched = 0
@@ -190,7 +192,7 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
             unchanged(bundle=bundle.id, references=listed),
             partial(split.is_current, shop.cache, state, bundle),
         ],
-        "clean": [partial(split.remove, state)],
+        "clean": [partial(split.remove, state, bundle)],
     }
     yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
 
@@ -207,6 +209,8 @@ def source_date_epoch() -> int | None:
 
 def _resolve(shop: Workshop, image: BundleImage) -> None:
     choice = resolve.resolve(shop.cache, shop.skopeo, image)
+    if shop.planned.get(image.reference, choice) != choice:
+        raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
     platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
     log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cheroot.server import HTTPConnection
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 
@@ -27,8 +28,18 @@ MAX_REQUEST_BODY = 64 * 1024
 log = logging.getLogger(__name__)
 
 
+class _Connection(HTTPConnection):
+    def close(self) -> None:
+        super().close()
+        # What a client that has gone did not take would else be written when this is collected, to nowhere, with a complaint.
+        with suppress(OSError, ValueError):
+            self.wfile.close()
+
+
 class _HTTPServer(Server):
     """cheroot's server, that does not wait for a client in the middle of a blob when it is to stop."""
+
+    ConnectionClass = _Connection
 
     def __init__(self, address: tuple[str, int], app: RegistryApp) -> None:
         super().__init__(address, app, numthreads=THREADS, server_name="image-tools", shutdown_timeout=1)

@@ -1,0 +1,1 @@
+"""``image-tools save`` as a user has it: through the command line, against a real registry, with real skopeo."""
