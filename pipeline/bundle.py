@@ -41,7 +41,7 @@ KNOWN_ARCHITECTURES = frozenset(
     "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
 )
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_SIZE = re.compile(r"([0-9]+)([KMGT]?)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18})([KMGTkmgt]?)")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -184,10 +184,13 @@ def renumbered(image: BundleImage, m_id: int) -> BundleImage:
 
 def parse_platforms(architectures: str, systems: str) -> PlatformFilter:
     """The values of ``-a`` and ``-os``: comma-separated; ``all`` (or nothing, for ``-os``) asks for every one."""
-    names = [] if architectures == "all" else _words(architectures, "-a", "amd64,arm64")
+    names = _words(architectures, "-a", "amd64,arm64")
+    systems_named = _words(systems, "-os", "linux") if systems else ["all"]
+    if any("/" in name for name in systems_named):
+        raise UsageError(f'invalid value "{systems}" for -os: an architecture goes into -a, e.g. -os linux -a arm64')
     return PlatformFilter(
-        tuple(dict.fromkeys(_architecture(name) for name in names)),
-        tuple(_words(systems, "-os", "linux")) if systems and systems != "all" else (),
+        () if "all" in names else tuple(dict.fromkeys(_architecture(name) for name in names)),
+        () if "all" in systems_named else tuple(dict.fromkeys(systems_named)),
     )
 
 

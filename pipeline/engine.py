@@ -38,6 +38,10 @@ TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 """In every task: capture swaps ``sys.stdout`` for the whole process and, under threads, does not put it back."""
 
 
+AFTER = "after"
+"""Key in a task's ``meta``: those of its ``task_dep`` that it only waits for, and does not need to succeed."""
+
+
 class Status(enum.Enum):
     """What became of a task in a run."""
 
@@ -133,7 +137,9 @@ class DurableDB(SqliteDB):  # type: ignore[misc]
 
 
 class SaveRunner(MThreadRunner):  # type: ignore[misc]
-    """doit's thread runner, except that an unmet dependency forgets nothing and an interruption ends the dispatch."""
+    """doit's thread runner, except that an unmet dependency forgets nothing, that a task may wait for others without needing
+    their success (``AFTER``), and that an interruption ends the dispatch.
+    """
 
     def __init__(self, manager: Dependency, reporter: _Reporter, interruption: Interruption, jobs: int) -> None:
         super().__init__(manager, reporter, continue_=True, stream=Stream(0), num_process=jobs)
@@ -143,6 +149,11 @@ class SaveRunner(MThreadRunner):  # type: ignore[misc]
         if self._interruption.requested:
             self._stop_running = True
         return super().get_next_job(completed)
+
+    def select_task(self, node: Any, tasks_dict: Any) -> Any:
+        after = (node.task.meta or {}).get(AFTER, ())
+        node.bad_deps = [each for each in node.bad_deps if each.task.name not in after]
+        return super().select_task(node, tasks_dict)
 
     def _handle_task_error(self, node: Any, base_fail: BaseFail) -> None:
         if isinstance(base_fail, UnmetDependency):

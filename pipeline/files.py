@@ -1,7 +1,7 @@
 """Everything that touches the disk with care: atomic writes, verified reads, locks, free space.
 
 Promises: a file written here is complete or absent, and durable once the call returns (written under a temporary name
-beside its place, synced, renamed, folder synced). Temporary names start with ``TEMPORARY``, so that leftovers of a killed
+beside its place, synced, renamed, folder synced), unless the caller can do without that. Temporary names start with ``TEMPORARY``, so that leftovers of a killed
 run are known by name. Content is hashed while it is read, never in a second pass.
 """
 
@@ -34,29 +34,35 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name[:200]}")
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, complete and durable or not at all."""
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write ``data`` to ``path``, complete and durable or not at all.
+
+    Not ``durable`` is for what is made again when a power loss took it, and is checked when it is read: one of thousands of
+    small files, each of which would have to wait for the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two threads may write the same object at once: each needs a name of its own.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name[:180]}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
-def write_if_changed(path: Path, data: bytes) -> bool:
+def write_if_changed(path: Path, data: bytes, durable: bool = True) -> bool:
     """As ``write_atomic``, but leaves a file that holds ``data`` already (and its time) alone. True when written."""
     with contextlib.suppress(OSError):
         if path.read_bytes() == data:
             return False
-    write_atomic(path, data)
+    write_atomic(path, data, durable)
     return True
 
 

@@ -7,6 +7,7 @@ hint. Source: Go package ``flag``.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from .errors import UsageError
 Value = str | int | bool
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+# Not what int() takes: spaces, underscores, the digits of any script, and an error for thousands of them.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
@@ -38,10 +41,9 @@ class Flag:
                 return False
             raise UsageError(f'invalid boolean value "{text}" for -{self.name}: use true or false')
         if isinstance(self.default, int):
-            try:
-                return int(text)
-            except ValueError:
-                raise UsageError(f'invalid value "{text}" for flag -{self.name}: not a whole number') from None
+            if not _NUMBER.fullmatch(text):
+                raise UsageError(f'invalid value "{text}" for flag -{self.name}: not a whole number')
+            return int(text)
         return text
 
     def usage(self) -> str:

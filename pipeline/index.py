@@ -29,7 +29,7 @@ def write_index(cache: Cache, state: BundleState, image: BundleImage, choice: Ch
         entry["annotations"] = {REF_NAME: str(image.reference)}
         if choice.is_subset:
             entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
-    files.write_atomic(state.image_index(image.reference), layout_index([entry]))
+    files.write_atomic(state.image_index(image.reference), layout_index([entry]), durable=False)
 
 
 def is_current(cache: Cache, state: BundleState, image: BundleImage) -> bool:

@@ -39,6 +39,10 @@ ATTESTATION_SUBJECT = "vnd.docker.reference.digest"
 
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
 """Bytes. The distribution spec asks registries to accept manifests up to 4 MiB; none in use comes near."""
+MAX_SIZE = 2**63 - 1
+"""Bytes: sizes are int64 (descriptor.md). Larger ones would only break the arithmetic of plans and displays."""
+MAX_NESTING = 64
+"""Of the JSON, which we write again where a subset makes a new index: Python's encoder ends where its stack ends."""
 MAX_DESCRIPTORS = 10_000
 """Layers of one manifest, or entries of one index."""
 
@@ -126,7 +130,7 @@ class Descriptor:
         if not isinstance(data, Mapping):
             raise ContentError("a descriptor is not a JSON object")
         size = data.get("size")
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_SIZE:
             raise ContentError(f"descriptor {_shorten(data.get('digest'))} has no valid size")
         annotations = data.get("annotations")
         urls = data.get("urls")
@@ -226,12 +230,25 @@ def load_json(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_MANIFEST_SIZE:
         raise ContentError(f"a manifest of {len(data)} bytes is larger than any that is in use ({MAX_MANIFEST_SIZE})")
     try:
-        document = json.loads(data)
+        # Decoded here, as json.loads lets lone surrogates pass, which no file, log or terminal of ours could take.
+        document = json.loads(data.decode())
+        if b"\\u" in data:
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ContentError("not valid JSON") from error
     if not isinstance(document, dict):
         raise ContentError("not a JSON object")
+    if _is_nested_deeper(document, MAX_NESTING):
+        raise ContentError(f"JSON nested more than {MAX_NESTING} deep is no manifest")
     return document
+
+
+def _is_nested_deeper(document: dict[str, Any], limit: int) -> bool:
+    level: list[Any] = [document]
+    for _ in range(limit):
+        children = (child for item in level for child in (item.values() if isinstance(item, dict) else item))
+        level = [child for child in children if isinstance(child, dict | list)]
+    return bool(level)
 
 
 def _parse_schema1(data: bytes, document: Mapping[str, Any]) -> Schema1:
@@ -248,7 +265,7 @@ def _schema1_payload(data: bytes, document: Mapping[str, Any]) -> bytes:
     try:
         protected = json.loads(_base64url(document["signatures"][0]["protected"]))
         return data[: int(protected["formatLength"])] + _base64url(protected["formatTail"])
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ContentError("the signature of a schema 1 manifest cannot be read") from error
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import bundle, imagelist, lock, settings
-from .bundle import Bundle, PlatformFilter
+from .bundle import Bundle, BundleImage, PlatformFilter
 from .definition import load
 from .errors import InputError, UsageError
 from .goflags import Flag, FlagSet, Value
@@ -61,6 +61,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         raise UsageError(f"unexpected argument '{rest[0]}'\nTIP: an image list is given with -f, see 'image-tools save -h'")
     given = {setting.key: values[setting.flag] for setting in SETTINGS if setting.flag in values}
     chosen = Settings(given, Path.cwd())
+    platforms, source = settings.platforms(chosen), settings.source(chosen)
     list_file, interactive = None, False
     if values.get("config"):
         bundles = _from_definition(values, chosen)
@@ -68,24 +69,37 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         if values.get("bundle"):
             raise UsageError("-bundle goes with -config: a list is one bundle")
         lines, list_file, interactive = _lines(str(values.get("f", "")))
-        bundles = (_from_list(values, chosen, lines, list_file),)
+        images = bundle.images(lines, source, platforms)
+        bundles = (_from_list(values, chosen, images, list_file),)
     switches = {name: bool(values.get(name)) for name in ("force", "lock", "locked", "wait")}
     order = Order(
         bundles,
         list_file,
-        settings.platforms(chosen),
-        settings.source(chosen),
+        platforms,
+        source,
         interactive,
         bool(values.get("dry-run")),
         **switches,
     )
     if (order.lock or order.locked) and any(each.lock_file is None for each in bundles):
         raise UsageError("-lock and -locked need a list file (-f) or a definition (-config), beside which the lock lies")
+    for each in bundles:
+        _check_files(each, list_file)
     return replace(order, bundles=tuple(map(lock.apply, bundles))) if order.locked else order
 
 
-def _from_list(values: Mapping[str, Value], chosen: Settings, lines: tuple[Line, ...], list_file: Path | None) -> Bundle:
-    images = bundle.images(lines, settings.source(chosen), settings.platforms(chosen))
+def _check_files(bundle: Bundle, list_file: Path | None) -> None:
+    """The failed list is removed when nothing failed, and the destination is replaced: neither may be another's file."""
+    destination, failed_list = bundle.output.destination, bundle.failed_list
+    if failed_list in (destination, bundle.output.checksum_file, bundle.cache) or failed_list.is_dir():
+        raise UsageError(f"-o {failed_list} is a folder, or what the bundle is written to\nTIP: name another file with -o")
+    if list_file in (destination, bundle.output.checksum_file):
+        raise UsageError(f"-d {destination} would replace the image list\nTIP: name another file with -d")
+
+
+def _from_list(
+    values: Mapping[str, Value], chosen: Settings, images: tuple[BundleImage, ...], list_file: Path | None
+) -> Bundle:
     lock_file = list_file.with_name(f"{list_file.name}.lock.yaml") if list_file else None
     made = settings.make_bundle(chosen, images, lock_file=lock_file)
     if not values.get("f") and made.jobs > 1:
@@ -118,7 +132,8 @@ def _lines(name: str) -> tuple[tuple[Line, ...], Path | None, bool]:
         return imagelist.parse(data, "standard input"), None, False
     path = settings.absolute(name, Path.cwd())
     try:
-        data = path.read_bytes()
+        # Not path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
+        data = Path(name).expanduser().read_bytes()
     except OSError as error:
         raise InputError([f"cannot read the image list {name}: {error.strerror}"]) from error
     return imagelist.parse(data, name), path, False

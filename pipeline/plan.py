@@ -5,7 +5,7 @@ In come the choices that act 1 made, out goes a ``Plan``. Nothing is fetched and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,10 @@ class Plan:
         return self.total - self.here
 
 
+PlatformKey = tuple[str, str]
+"""An image/arch: its reference and the slug of its platform."""
+
+
 @dataclass(frozen=True)
 class Need:
     """What one file system must take."""
@@ -66,6 +70,24 @@ def make_plan(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Pla
     total = sum(blob.size for blob in blobs.values())
     here = sum(blob.size for blob in blobs.values() if cache.has(blob))
     return Plan(len(chosen), platforms, len(blobs), total, here, everything - total)
+
+
+def fetch_order(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Mapping[PlatformKey, frozenset[PlatformKey]]:
+    """Which image/arches should be copied before which, so that a missing layer that several share is fetched by one.
+
+    Of those that lack a layer, the one that lacks the fewest bytes goes first, as the others can go on the soonest then.
+    """
+    lacking: list[tuple[int, PlatformKey, tuple[Descriptor, ...]]] = []
+    for image, choice in chosen:
+        for platform in choice.platforms:
+            missing = cache.missing(platform.descriptor)
+            lacking.append((sum(blob.size for blob in missing), (str(image.reference), platform.slug), missing))
+    first: dict[Digest, PlatformKey] = {}
+    order: dict[PlatformKey, frozenset[PlatformKey]] = {}
+    for _, key, missing in sorted(lacking, key=lambda item: item[0]):
+        owners = {first.setdefault(blob.digest, key) for blob in missing}
+        order[key] = frozenset(owners - {key})
+    return order
 
 
 def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -> tuple[Need, ...]:

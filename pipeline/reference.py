@@ -19,12 +19,15 @@ from .oci import Digest
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 MAX_REPOSITORY_LENGTH = 255
+MAX_HOST_LENGTH = 260
+"""A domain name has at most 253 characters (RFC 1035), and a port follows."""
 MAX_FILE_NAME = 200
 """Bytes; longer names of files and tasks are shortened with a hash (file systems end at 255)."""
 
 _DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = re.compile(rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -79,6 +82,8 @@ class Reference:
 
 def parse(text: str) -> Reference:
     """Parse and normalise one reference. Raises InputError with the reason."""
+    if _IMAGE_ID.fullmatch(text):
+        raise InputError(["64 hex digits are the ID of an image, not its name: write NAME@sha256:... for a digest"])
     rest, at, digest_text = text.partition("@")
     digest = _digest(digest_text) if at else None
     slash, colon = rest.rfind("/"), rest.rfind(":")
@@ -90,9 +95,11 @@ def parse(text: str) -> Reference:
     elif digest is None:
         tag = DEFAULT_TAG
     registry, repository = _split_registry(rest)
-    _check_repository(repository)
+    _check_components(repository)
     if registry == DEFAULT_REGISTRY and "/" not in repository:
         repository = f"library/{repository}"
+    if len(repository) > MAX_REPOSITORY_LENGTH:
+        raise InputError([f"the name is longer than {MAX_REPOSITORY_LENGTH} characters"])
     return Reference(registry, repository, tag, digest)
 
 
@@ -102,8 +109,10 @@ def parse_source(text: str) -> str:
     problem = ""
     if "://" in text:
         problem = "leave out the scheme, e.g. 'registry.example.com:5000'"
-    elif not _HOST.fullmatch(host):
+    elif not _is_host(host):
         problem = f"{_show(host)} is no host name"
+    elif not _means_host(host):
+        problem = f"{_show(host)} reads as a name on Docker Hub; write the full host name, or the port too, e.g. '{host}:443'"
     elif slash and not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
         problem = f"{_show(path)} is no repository path (lower case letters, digits, '.', '_', '-', '/')"
     if problem:
@@ -117,28 +126,36 @@ def encode_name(text: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """Cut ``text`` to ``MAX_FILE_NAME`` bytes; a hash of the whole keeps different texts different."""
+    """Cut ``text`` to ``MAX_FILE_NAME`` bytes; a hash of the whole keeps different texts different.
+
+    No reference that was not shortened ends so (``:`` comes twice in no tag), so that none is taken for one that was.
+    """
     if len(text.encode()) <= MAX_FILE_NAME:
         return text
-    return f"{text[:120]}+{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return f"{text[:120]}++{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _split_registry(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
-    # normalize.go, splitDockerDomain: only a dot, a colon, "localhost" or an upper case letter make it a host.
-    is_host = slash and ("." in first or ":" in first or first == "localhost" or first.lower() != first)
-    if not is_host:
+    if not slash or not _means_host(first):
         return DEFAULT_REGISTRY, name
-    if not _HOST.fullmatch(first):
+    if not _is_host(first):
         raise InputError([f"invalid registry {_show(first)}"])
     return (DEFAULT_REGISTRY if first == "index.docker.io" else first), rest
 
 
-def _check_repository(repository: str) -> None:
+def _means_host(text: str) -> bool:
+    """normalize.go, splitDockerDomain: only a dot, a colon, "localhost" or an upper case letter make it a host."""
+    return "." in text or ":" in text or text == "localhost" or text.lower() != text
+
+
+def _is_host(text: str) -> bool:
+    return len(text) <= MAX_HOST_LENGTH and _HOST.fullmatch(text) is not None
+
+
+def _check_components(repository: str) -> None:
     if not repository:
         raise InputError(["no image name"])
-    if len(repository) > MAX_REPOSITORY_LENGTH:
-        raise InputError([f"the name is longer than {MAX_REPOSITORY_LENGTH} characters"])
     for part in repository.split("/"):
         if not _COMPONENT.fullmatch(part):
             lower = " (names are lower case)" if _COMPONENT.fullmatch(part.lower()) else ""

@@ -31,7 +31,7 @@ def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
     if not resolved.is_schema1:
         for platform in choice.platforms:
             _fetch_manifest(cache, skopeo, image, platform.descriptor)
-    files.write_if_changed(cache.resolved_record(image.reference), files.dump_json(resolved.to_json()))
+    files.write_if_changed(cache.resolved_record(image.reference), files.dump_json(resolved.to_json()), durable=False)
     return choice
 
 

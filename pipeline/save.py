@@ -7,6 +7,7 @@ bundle is never replaced by a worse one; what was fetched stays, however the run
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from .interruption import Interruption
 from .layout import IMAGES_LIST
 from .lock import LockedImage, LockedPlatform
 from .logs import about, log
+from .oci import SCHEMA1_TYPES
 from .resolve import known_choice
 from .result import Finished, read_finished
 from .tar import SavedImage
@@ -132,9 +134,10 @@ class Save:
             if choice is None:
                 self.outcome.failures[image] = result.message or "it could not be read from the cache; run the command again"
                 continue
+            level = logging.WARNING if choice.top.media_type in SCHEMA1_TYPES else logging.INFO
             with about(image.m_id):
                 for note in choice.notes:
-                    log.info("%s: %s", image.reference, note)
+                    log.log(level, "%s: %s", image.reference, note)
             chosen.append((image, choice))
         return chosen
 
@@ -152,7 +155,8 @@ class Save:
 
     def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> None:
         """Act 2: bring every platform's blobs here, and write the indexes."""
-        results = self._run(task for image, choice in chosen for task in tasks.copy_tasks(self.shop, image, choice))
+        order = plan.fetch_order(self.shop.cache, chosen)
+        results = self._run(task for image, choice in chosen for task in tasks.copy_tasks(self.shop, image, choice, order))
         for image, choice in chosen:
             reason = self._reason_of_failure(image, choice, results)
             if reason is None:

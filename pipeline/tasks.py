@@ -14,23 +14,28 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
 from . import compress, copy, index, resolve, split, tar
 from .bundle import Bundle, BundleImage
 from .choice import Choice, PlatformImage
-from .engine import TaskDict, failed, unchanged
-from .errors import EnvironmentProblem, ImageError, ImageToolsError, Interrupted
+from .engine import AFTER, TaskDict, failed, unchanged
+from .errors import Cause, EnvironmentProblem, ImageError, ImageToolsError, Interrupted, RegistryError
 from .interruption import Interruption
 from .layout import INDEX, BundleState, Cache
 from .logs import about, log
+from .plan import PlatformKey
 from .reference import Reference
 from .skopeo import Skopeo
 
 LAYOUT_VERSION = 1
 """Of the archive's contents; a new one makes every bundle pack again."""
+_TIPS = {
+    Cause.CERTIFICATE: "TIP: name the folder of a private authority's ca.crt with -cert-dir; -tls-verify=false goes without TLS",
+    Cause.UNAUTHORIZED: "TIP: log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
+}
 
 
 class Workshop:
@@ -77,7 +82,7 @@ class Workshop:
                 except Interrupted as error:
                     return self._fail(task, error)
                 except ImageToolsError as error:
-                    log.error("%s", error)
+                    log.error("%s: %s", task.partition(":")[2], _advised(error))
                     return self._fail(task, error)
                 except OSError as error:
                     problem = _disk_problem(error)
@@ -90,7 +95,7 @@ class Workshop:
         self.errors[task] = error
         if isinstance(error, EnvironmentProblem):
             self.fatal = error
-        return failed(str(error))
+        return failed(_advised(error))
 
 
 def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
@@ -112,15 +117,28 @@ def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
     }
 
 
-def copy_tasks(shop: Workshop, image: BundleImage, choice: Choice) -> Iterator[TaskDict]:
-    """Act 2, of one image: its platforms, then its index."""
+def copy_tasks(
+    shop: Workshop,
+    image: BundleImage,
+    choice: Choice,
+    order: Mapping[PlatformKey, frozenset[PlatformKey]] | None = None,
+) -> Iterator[TaskDict]:
+    """Act 2, of one image: its platforms, then its index.
+
+    ``order`` lets a copy wait for those that fetch layers it lacks too, so that no worker waits that has other work. Without
+    it (plain doit knows no dependency that may fail) the leases alone see to it that a layer is fetched once.
+    """
     for platform in choice.platforms:
         name = copy_name(image, platform)
+        before = (order or {}).get((str(image.reference), platform.slug), frozenset())
+        after = sorted(f"copy:{reference}:{slug}" for reference, slug in before)
         yield {
             "basename": "copy",
             "name": name,
             "doc": f"fetch {image.reference} for {platform.platform}",
             "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image.m_id, platform.img_id)],
+            "task_dep": after,
+            "meta": {AFTER: after},
             "file_dep": [str(shop.cache.resolved_record(image.reference))],
             "targets": [str(copy.folder(shop.cache, image, platform) / INDEX)],
             "uptodate": [partial(copy.is_current, shop.cache, image, platform)],
@@ -227,6 +245,12 @@ def _compress(shop: Workshop) -> None:
     output = shop.bundle.output
     log.info("writing %s", output.destination)
     compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.count_packed)
+
+
+def _advised(error: ImageToolsError) -> str:
+    """What went wrong, with what to do about it."""
+    tip = _TIPS.get(error.cause) if isinstance(error, RegistryError) else None
+    return f"{error}\n{tip}" if tip else str(error)
 
 
 def _disk_problem(error: OSError) -> EnvironmentProblem:

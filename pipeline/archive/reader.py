@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import abc
 import bisect
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import ArchiveError
+from ..errors import ArchiveError, ContentError
 from ..files import CHUNK, TEMPORARY
 from ..oci import Digest
 from . import volume_set
@@ -24,7 +25,7 @@ from .framing import FrameError, Framing
 from .volume_set import VolumeSet
 
 _BLOB_FOLDERS = ("share", "blobs")
-_NO_METADATA = frozenset({*_BLOB_FOLDERS, ".state"})
+_NO_METADATA = frozenset({*_BLOB_FOLDERS, ".state", INDEX_NAME})
 
 
 def open_archive(path: Path) -> ArchiveReader:
@@ -207,18 +208,20 @@ class _FolderReader(ArchiveReader):
 
     def __init__(self, path: Path) -> None:
         self._root = path if (path / "oci-layout").exists() else _only_layout(path)
-        self.blobs = {
-            Digest(folder.name, file.name): BlobEntry(0, file.stat().st_size, file.stat().st_size, "file")
-            for base in _BLOB_FOLDERS
-            for folder in _children(self._root / base)
-            for file in _children(folder)
-            if not file.name.startswith(TEMPORARY)
-        }
+        self.blobs = dict(self._find_blobs())
         self.names = tuple(sorted(self._metadata_names(self._root)))
+
+    def _find_blobs(self) -> Iterator[tuple[Digest, BlobEntry]]:
+        for base in _BLOB_FOLDERS:
+            for file in (file for folder in _children(self._root / base) for file in _children(folder)):
+                # What skopeo left of a copy that was killed has no digest for a name.
+                with contextlib.suppress(ContentError):
+                    size = file.stat().st_size
+                    yield Digest.parse(f"{file.parent.name}:{file.name}"), BlobEntry(0, size, size, "file")
 
     def _metadata_names(self, folder: Path) -> Iterator[str]:
         for child in _children(folder):
-            if child.name in _NO_METADATA or child.name.startswith(TEMPORARY):
+            if child.name in _NO_METADATA or child.name.startswith(TEMPORARY) or child.is_symlink():
                 continue
             if child.is_dir():
                 yield from self._metadata_names(child)

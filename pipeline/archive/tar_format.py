@@ -22,17 +22,18 @@ _CHECKSUM = slice(148, 156)
 def header(member: Member, mtime: int) -> bytes:
     """The header block of ``member``, with an extended header before it where it needs one."""
     name = (member.path + "/" if member.is_folder else member.path).encode()
-    records = b""
+    link = member.link.encode()
     size = member.size
-    if len(name) > _MAX_NAME or not name.isascii():
+    records = b""
+    if not _fits(name):
         records += _pax_record(b"path", name)
-        # Readers without pax see a short name; where it is cut, no half of a character may be left.
-        name = name[:_MAX_NAME].decode("ascii", "replace").replace("\ufffd", "_").encode()
+    if not _fits(link):
+        records += _pax_record(b"linkpath", link)
     if size > _MAX_OCTAL_SIZE:
         records += _pax_record(b"size", str(size).encode())
         size = 0
     kind = _LINK if member.link else _FOLDER if member.is_folder else _REGULAR
-    block = _block(name, member.mode, size, mtime, kind, member.link.encode())
+    block = _block(_shorten(name), member.mode, size, mtime, kind, _shorten(link))
     if not records:
         return block
     return _block(b"././@PaxHeader", 0o644, len(records), mtime, _PAX) + records + padding(len(records)) + block
@@ -46,6 +47,15 @@ def padding(size: int) -> bytes:
 def end_of_archive(position: int) -> bytes:
     """Two blocks of zeros, and more of them up to a whole record, for a tar of ``position`` bytes."""
     return bytes(2 * BLOCK + -(position + 2 * BLOCK) % RECORD)
+
+
+def _fits(text: bytes) -> bool:
+    return len(text) <= _MAX_NAME and text.isascii()
+
+
+def _shorten(text: bytes) -> bytes:
+    """What readers without pax see of a name that ustar cannot hold."""
+    return text if _fits(text) else text[:_MAX_NAME].decode("ascii", "replace").replace("\ufffd", "_").encode()
 
 
 def _block(name: bytes, mode: int, size: int, mtime: int, kind: bytes, link: bytes = b"") -> bytes:

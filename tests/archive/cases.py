@@ -92,7 +92,7 @@ def typical(folder: Path) -> Case:
         (text(2500), PLAIN),
         (noise(2500), PLAIN),
         (b"", PLAIN),
-        (text(5_000_000), PLAIN),
+        (text(4_300_000), PLAIN),
         (noise(1_200_000, 1), PLAIN),
         (noise(2_200_000), GZIPPED),
     ):

@@ -37,7 +37,7 @@ LARGE_BORDERS = sorted(
 )
 SIZES = st.sampled_from(BORDERS) | st.integers(0, 200_000)
 BLOBS = st.tuples(SIZES, st.booleans(), st.sampled_from((GZIPPED, PLAIN, "")))
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(case: Case, path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.archive import Codec, Member, open_archive, tar_format, volume_nam
 from pipeline.oci import Digest
 
 from ..support.tools import require
-from .cases import Case, contents, typical
+from .cases import ROOT, Case, contents, typical
 from .conftest import Sample
 
 UNPACK = {Codec.GZIP: ("gzip", "-dc"), Codec.ZSTD: ("zstd", "-dcq")}
@@ -107,6 +107,21 @@ def test_sha256sum_agrees(tmp_path: Path) -> None:
     (tmp_path / "x.tar.sha256").write_text("".join(lines))
     checked = run("sha256sum", "-c", "x.tar.sha256", cwd=tmp_path)
     assert checked.count(b": OK\n") == len(volumes)
+
+
+def test_a_link_is_a_link(tmp_path: Path) -> None:
+    case = Case(tmp_path)
+    digest = case.add_blob(b"content")
+    long = f"{'../x/' * 40}share"
+    case.members += [Member(f"{ROOT}/blobs", link="share", mode=0o777), Member(f"{ROOT}/long", link=long, mode=0o777)]
+    [path] = case.write(tmp_path / "x.tar")
+    run("tar", "-xzf", path, cwd=tmp_path)
+    assert (tmp_path / ROOT / "blobs" / "sha256" / digest.hex).read_bytes() == b"content"
+    assert str((tmp_path / ROOT / "long").readlink()) == long
+    (tmp_path / ROOT / "oci-layout").write_bytes(b"{}")
+    with open_archive(tmp_path / ROOT) as folder, open_archive(path) as archive:
+        assert set(folder.blobs) == set(archive.blobs) == {digest}
+        assert folder.names == ("oci-layout",)
 
 
 def test_headers_that_ustar_cannot_hold() -> None:

@@ -74,11 +74,11 @@ def spawn_save(images: What, *arguments: str | Path) -> Running:
     return spawn("save", "-f", write_list(images), PLAIN, *arguments)
 
 
-def shell(script: str, cwd: Path | None = None) -> str:
-    """The output of commands as a user types them; they must succeed and complain about nothing."""
-    result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=cwd, capture_output=True, text=True, timeout=60)
-    assert (result.returncode, result.stderr) == (0, ""), result
-    return result.stdout
+def shell(script: str, cwd: Path | None = None, data: bytes = b"") -> str:
+    """The output of commands as a user types them, ``data`` their input; they must succeed and complain about nothing."""
+    result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=cwd, input=data, capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr.decode()) == (0, ""), result
+    return result.stdout.decode()
 
 
 def sha256(data: bytes) -> str:
@@ -148,12 +148,11 @@ class Unpacked:
         return self.blobs[self.entry(reference)["digest"]]
 
     def listed(self, reference: str) -> dict[str, Any]:
-        """An image in ``saved-images-list.json``."""
-        for item in self.images_list["List"]:
-            joint = "@" if item["Tag"].startswith("sha256:") else ":"
-            if f"{item['Source']}{joint}{item['Tag']}" == reference:
-                return dict(item)
-        raise AssertionError(f"{reference} is not in the list: {self.images_list}")
+        """An image in ``saved-images-list.json``, which has the order of ``index.json``."""
+        item = dict(self.images_list["List"][self.names.index(reference)])
+        tag = item["Tag"]
+        assert reference.startswith((f"{item['Source']}:{tag}", f"{item['Source']}@{tag}"))
+        return item
 
     def folder(self, reference: str) -> Path:
         """An image's own folder."""
