@@ -13,9 +13,11 @@ doit's capture of output is broken under threads: every task carries ``TASK_DEFA
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from doit.task import Stream, Task
 from doit.tools import config_changed
 
 from .interruption import Interruption
+from .logs import log
 
 TaskDict = dict[str, Any]
 """A task as doit's creators yield it."""
@@ -99,14 +102,13 @@ class DurableDB(SqliteDB):  # type: ignore[misc]
     desc = "SQLite, saved after each task"
 
     def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:
-        try:
-            super().__init__(name, codec, module_name=module_name)
-            if self._conn.execute("pragma quick_check").fetchone() != {"quick_check": "ok"}:
-                raise sqlite3.DatabaseError("quick_check failed")
-        except Exception:  # doit raises one class, sqlite3 several: whatever it is, the memo is unreadable
+        if not _is_sound(name):
             for suffix in ("", "-wal", "-shm", "-journal"):
-                Path(name + suffix).unlink(missing_ok=True)
-            super().__init__(name, codec, module_name=module_name)
+                with contextlib.suppress(OSError):
+                    Path(name + suffix).unlink(missing_ok=True)
+            if not _is_sound(name):  # on a file system without locks, say: nothing is remembered after the run
+                name = ":memory:"
+        super().__init__(name, _CheckedJSON(), module_name=module_name)
 
     def _sqlite3(self, name: str) -> sqlite3.Connection:
         connection: sqlite3.Connection = super()._sqlite3(name)
@@ -118,22 +120,66 @@ class DurableDB(SqliteDB):  # type: ignore[misc]
     def _get_task_data(self, task_id: str) -> Mapping[str, Any]:
         try:
             data: Mapping[str, Any] = super()._get_task_data(task_id)
-        except (ValueError, sqlite3.DatabaseError):
+        except (ValueError, sqlite3.Error):
             return {}
         return data
 
     def set(self, task_id: str, dependency: str, value: object) -> None:
         super().set(task_id, dependency, value)
         if dependency == "deps:":  # Dependency.save_success sets this one last
-            self._conn.execute(
-                "insert or replace into doit values (?,?)", (task_id, self.codec.encode(self._cache[task_id]))
-            )
-            self._conn.commit()
-            self._dirty.discard(task_id)
+            with self._tolerant():
+                self._conn.execute(
+                    "insert or replace into doit values (?,?)", (task_id, self.codec.encode(self._cache[task_id]))
+                )
+                self._conn.commit()
+                self._dirty.discard(task_id)
 
     def remove(self, task_id: str) -> None:
-        super().remove(task_id)
-        self._conn.commit()
+        with self._tolerant():
+            super().remove(task_id)
+            self._conn.commit()
+
+    def dump(self) -> None:
+        with contextlib.closing(self._conn), self._tolerant():
+            super().dump()
+
+    @contextlib.contextmanager
+    def _tolerant(self) -> Iterator[None]:
+        """A full disk stops the tasks with a message of its own; that they are not remembered either stops nothing."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            log.debug("%s: what was done is not remembered: %s", self.name, error)
+
+
+class _CheckedJSON(JSONCodec):  # type: ignore[misc]
+    """JSON after its checksum: what SQLite does not notice, a flipped bit in a text, would stop doit in its tracks."""
+
+    def encode(self, data: Any) -> str:
+        text: str = super().encode(data)
+        return f"{zlib.crc32(text.encode()):08x}{text}"
+
+    def decode(self, data: str) -> Any:
+        if int(data[:8], 16) != zlib.crc32(data[8:].encode()):
+            raise ValueError("the checksum does not match")
+        return super().decode(data[8:])
+
+
+def _is_sound(name: str) -> bool:
+    """Whether ``name`` is a database of ours, or a new one, undamaged and writable."""
+    try:
+        with contextlib.closing(sqlite3.connect(name, isolation_level=None)) as connection:
+            # As doit creates it, so that ours is the one that a new file has.
+            connection.execute("create table if not exists doit (task_id text not null primary key, task_data json)")
+            connection.execute("pragma journal_mode=wal")
+            connection.execute("begin immediate")
+            columns = [(row[1], row[2].lower()) for row in connection.execute("pragma table_info(doit)")]
+            damage = connection.execute("pragma integrity_check").fetchall()
+            for (text,) in connection.execute("select task_data from doit"):
+                _CheckedJSON().decode(text)
+            return columns == [("task_id", "text"), ("task_data", "json")] and damage == [("ok",)]
+    except (sqlite3.Error, OSError, ValueError, TypeError):
+        return False
 
 
 class SaveRunner(MThreadRunner):  # type: ignore[misc]
@@ -188,7 +234,7 @@ class _Reporter:
         if isinstance(fail, UnmetDependency):
             self._finish(task, TaskResult(Status.UNMET))
         else:
-            self._finish(task, TaskResult(Status.FAILED, fail.get_msg().strip()))
+            self._finish(task, TaskResult(Status.FAILED, _reason(task, fail)))
 
     def _finish(self, task: Task, result: TaskResult) -> None:
         if not task.has_subtask:
@@ -204,6 +250,14 @@ class _Reporter:
         raise AssertionError(f"the task graph is wrong: {message}")
 
     def complete_run(self) -> None: ...
+
+
+def _reason(task: Task, fail: BaseFail) -> str:
+    """Why a task failed. Where it did not fail on its own terms, the traceback goes to the log."""
+    if not fail.traceback:
+        return str(fail.message).strip()
+    log.debug("%s: %s", task.name, fail.get_msg())
+    return f"this should not happen: {fail.traceback[-1].strip()}"
 
 
 def _as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
