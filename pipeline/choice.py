@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from . import files, oci
 from .bundle import BundleImage
 from .errors import ContentError, PlatformError
-from .layout import MAX_DEPTH, Cache
+from .layout import BLOBS, INDEX, LAYOUT_FILE, MAX_DEPTH, Cache
 from .oci import Descriptor, Digest, Index, Manifest, Platform
 from .reference import shorten
 
@@ -129,25 +129,25 @@ def _from_index(cache: Cache, image: BundleImage, top: Descriptor, index: Index)
         raise PlatformError(f"it has no platform of those asked for ({image.platforms}); it has {have}\nTIP: see -a and -os")
     whole = len(asked) == len(known)
     if image.reference.digest is not None and not whole:
-        extra = ", ".join(str(d.platform) for d in known if d not in asked)
+        extra = ", ".join(str(d.platform) for d in known if not image.platforms.matches(d.platform))
         notes = (*notes, f"pinned by digest, so all of the index is saved: also {extra}")
         whole = True
     if whole:
         chosen, data = index.manifests, cache.read(top.digest)
     else:
-        digests = {d.digest for d in asked}
-        chosen = tuple(d for d in index.manifests if d in asked or _rides_along(d, digests))
+        subjects = {str(d.digest) for d in asked}
+        chosen = tuple(d for d in index.manifests if _is_wanted(image, d, subjects))
         data = index.subset(chosen)
     if not chosen:
         raise PlatformError("its index is empty")
     return Choice(top, _platform_images(cache, index, chosen), data, notes)
 
 
-def _rides_along(descriptor: Descriptor, chosen: set[Digest]) -> bool:
-    """Attestations go with their subject; what names no platform is kept whole."""
+def _is_wanted(image: BundleImage, descriptor: Descriptor, subjects: set[str]) -> bool:
+    """Attestations go with their subject, the digest of a chosen platform; what names no platform is kept whole."""
     if descriptor.is_attestation:
-        return descriptor.annotations.get(oci.ATTESTATION_SUBJECT) in {str(d) for d in chosen}
-    return not descriptor.platform.is_known
+        return descriptor.annotations.get(oci.ATTESTATION_SUBJECT) in subjects
+    return not descriptor.platform.is_known or image.platforms.matches(descriptor.platform)
 
 
 def _lacking(image: BundleImage, manifests: tuple[Descriptor, ...]) -> tuple[str, ...]:
@@ -158,20 +158,33 @@ def _lacking(image: BundleImage, manifests: tuple[Descriptor, ...]) -> tuple[str
 
 def _platform_images(cache: Cache, index: Index, chosen: tuple[Descriptor, ...]) -> tuple[PlatformImage, ...]:
     # Named over the whole index, so that a platform's folder does not depend on what else was asked for.
-    leaves = tuple(nested(cache, index))
-    names = [slug(d.platform) for d in leaves]
-    occurrences = Counter(names)
-    wanted = {d.digest for d in nested(cache, Index(index.media_type, chosen))}
+    names = _unique_slugs(dict.fromkeys((d.digest, d.platform) for d in nested(cache, index)))
     images: dict[Digest, PlatformImage] = {}
-    for descriptor, name in zip(leaves, names, strict=True):
-        if descriptor.digest in wanted and descriptor.digest not in images:
-            unique = name if occurrences[name] == 1 else f"{name}-{descriptor.digest.short}"
-            images[descriptor.digest] = PlatformImage(descriptor, descriptor.platform, unique, len(images) + 1)
+    for descriptor in nested(cache, Index(index.media_type, chosen)):
+        if descriptor.digest not in images:
+            name = names[descriptor.digest, descriptor.platform]
+            images[descriptor.digest] = PlatformImage(descriptor, descriptor.platform, name, len(images) + 1)
     return tuple(images.values())
 
 
+def _unique_slugs(platforms: Iterable[tuple[Digest, Platform]]) -> dict[tuple[Digest, Platform], str]:
+    """A short digest tells platforms of one name apart; the whole one, where a registry chose a name that looks so."""
+    slugs = {key: slug(key[1]) for key in platforms}
+    occurrences = Counter(slugs.values())
+    taken: set[str] = set()
+    for key, name in slugs.items():
+        digest = key[0]
+        if occurrences[name] > 1:
+            name = f"{name}-{digest.short}"
+        if name in taken:
+            name = f"{name[:120]}~{digest.hex}"
+        taken.add(name)
+        slugs[key] = name
+    return slugs
+
+
 def slug(platform: Platform) -> str:
-    """``linux-arm-v7``: safe as a folder name, whatever a registry wrote into the platform."""
+    """``linux-arm-v7``: safe as a folder name beside what an image layout holds, whatever a registry wrote into it."""
     parts = (platform.os, platform.architecture, platform.variant, platform.os_version)
-    text = re.sub(r"[^A-Za-z0-9._-]", "+", "-".join(part for part in parts if part))
-    return shorten(text.lstrip(".")) or "unknown"
+    text = re.sub(r"[^A-Za-z0-9._-]", "+", "-".join(part for part in parts if part)).lstrip(".")
+    return shorten(f"{text}+" if text in (BLOBS, INDEX, LAYOUT_FILE) else text) or "unknown"

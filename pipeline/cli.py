@@ -16,18 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from . import __version__, files, imagelist, order
-from .bundle import Bundle, BundleImage
-from .bundle import image as make_image
+from . import __version__
 from .errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from .goflags import HelpWanted
 from .interruption import Interruption
-from .layout import Cache
 from .logs import log
-from .order import Order
-from .reference import Reference
 
-if TYPE_CHECKING:  # doit, plumbum and the rest of the house are loaded when they are needed
+if TYPE_CHECKING:  # the rest of the house, with doit, plumbum and yaml, is loaded when it is needed
+    from .bundle import Bundle, BundleImage
+    from .order import Order
+    from .reference import Reference
     from .save import Save
 
 COMMANDS = """\
@@ -81,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def save(arguments: Sequence[str]) -> int:
     """``image-tools save``. Its exit code."""
-    from . import display
+    from . import display, order
 
     try:
         values, rest = order.SAVE_FLAGS.parse(arguments)
@@ -93,16 +91,17 @@ def save(arguments: Sequence[str]) -> int:
     interruption = Interruption()
     with _signals(interruption):
         try:
-            return max(_save(bundle, wanted, interruption) for bundle in wanted.bundles)
+            return max(_save(bundle, wanted, interruption, arguments) for bundle in wanted.bundles)
         except ImageToolsError:
             if not interruption.requested:
                 raise
-    how = _how_to_go_on(wanted, arguments)
-    print(f"\nimage-tools: interrupted; what was fetched is kept. {how}", file=sys.stderr)
+    print("\nimage-tools: interrupted; what was fetched is kept.", file=sys.stderr)
+    print(_how_to_go_on(wanted, arguments), file=sys.stderr)
     return EXIT_SIGNAL + interruption.signum
 
 
-def _save(bundle: Bundle, wanted: Order, interruption: Interruption) -> int:
+def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: Sequence[str]) -> int:
+    from . import files
     from .save import Save
 
     run = Save(bundle, interruption, wanted.force)
@@ -118,7 +117,7 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption) -> int:
             run.remember(bundle.images)
             run.fetch(bundle.images)
         run.pack()
-        run.finish(wanted.list_file, wanted.lock)
+        run.finish(wanted.list_file, wanted.lock, _how_to_go_on(wanted, arguments))
     return _exit_code(run)
 
 
@@ -130,6 +129,8 @@ def _exit_code(run: Save) -> int:
 
 def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -> None:
     """The ``>>>`` prompt: one image after the other, copied as it is entered, until Ctrl-D."""
+    from . import bundle, imagelist
+
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (gives input() its line editing)
     print("Enter one image a line; Ctrl-D ends the list and makes the bundle.", file=sys.stderr)
@@ -143,7 +144,7 @@ def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -
             if line is None:
                 continue
             m_id = entered[line.reference].m_id if line.reference in entered else len(entered) + 1
-            image = entered[line.reference] = make_image(line, m_id, wanted.source, wanted.platforms)
+            image = entered[line.reference] = bundle.image(line, m_id, wanted.source, wanted.platforms)
         except InputError as error:
             log.error("%s", error)
             continue
@@ -190,14 +191,17 @@ def _handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def _how_to_go_on(wanted: Order, arguments: Sequence[str]) -> str:
-    if wanted.list_file is not None or len(wanted.bundles) != 1 or wanted.bundles[0].lock_file is not None:
-        return "Run the same command again to go on."
-    (bundle,) = wanted.bundles
-    kept = Cache(bundle.cache).bundle_state(bundle).kept_list
-    if not kept.exists():
-        return "Run the same command again."
-    rest = [argument for argument in arguments if argument not in ("-f", "--f", "-", "-f=-", "--f=-")]
-    return "The list is kept; go on with:\n  " + shlex.join(["image-tools", "save", "-f", str(kept), *rest])
+    """What to type after a run that is not complete: going on needs no typing of images."""
+    if wanted.list_file is None and len(wanted.bundles) == 1 and wanted.bundles[0].lock_file is None:
+        from .layout import Cache
+
+        (bundle,) = wanted.bundles
+        kept = Cache(bundle.cache).bundle_state(bundle).kept_list
+        if kept.exists():
+            rest = [argument for argument in arguments if argument not in ("-f", "--f", "-", "-f=-", "--f=-")]
+            command = shlex.join(["image-tools", "save", "-f", str(kept), *rest])
+            return f"The list is kept; go on with\n  {command}\nIt repeats nothing that is done."
+    return "Run the same command again to go on: it repeats nothing that is done."
 
 
 def _report(error: ImageToolsError) -> int:

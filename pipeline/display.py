@@ -83,6 +83,7 @@ class Summary:
     repacked: bool
     files: Sequence[PackedFile]
     kept: str
+    how_to_go_on: str
 
 
 def print_plan(plan: Plan, found: Sequence[Need]) -> None:
@@ -122,7 +123,7 @@ def print_summary(summary: Summary) -> None:
         if output.is_archive:
             print(f"check with: sha256sum -c {output.checksum_file.name}")
     if summary.failures:
-        print("Run the same command again to complete the bundle: it repeats nothing that is done.")
+        print(summary.how_to_go_on)
 
 
 def print_problem(text: str) -> None:

@@ -176,9 +176,9 @@ def _is_sound(name: str) -> bool:
             columns = [(row[1], row[2].lower()) for row in connection.execute("pragma table_info(doit)")]
             damage = connection.execute("pragma integrity_check").fetchall()
             for (text,) in connection.execute("select task_data from doit"):
-                _CheckedJSON().decode(text)
+                _CheckedJSON().decode(str(text))
             return columns == [("task_id", "text"), ("task_data", "json")] and damage == [("ok",)]
-    except (sqlite3.Error, OSError, ValueError, TypeError):
+    except (sqlite3.Error, OSError, ValueError):
         return False
 
 

@@ -1,8 +1,8 @@
 """Everything that touches the disk with care: atomic writes, verified reads, locks, free space.
 
-Promises: a file written here is complete or absent, and durable once the call returns (written under a temporary name
-beside its place, synced, renamed, folder synced), unless the caller can do without that. Temporary names start with ``TEMPORARY``, so that leftovers of a killed
-run are known by name. Content is hashed while it is read, never in a second pass.
+Promises: a file written here is complete or absent (written under a temporary name beside its place, then renamed) and,
+unless the caller can do without, durable once the call returns. Temporary names start with ``TEMPORARY``, so that leftovers
+of a killed run are known by name. Content is hashed while it is read, never in a second pass.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ CHUNK = 1024 * 1024
 
 def temporary_beside(path: Path) -> Path:
     """A temporary name in the folder of ``path``, of this process, that nobody's glob for ``path*`` matches."""
-    return path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name[:200]}")
+    return path.with_name(f"{TEMPORARY}{os.getpid()}-{_cut(path.name, 200)}")
+
+
+def _cut(name: str, size: int) -> str:
+    """The first ``size`` bytes of a file's name: file systems count bytes, not characters."""
+    return os.fsencode(name)[:size].decode(errors="ignore")
 
 
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
@@ -42,7 +47,7 @@ def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two threads may write the same object at once: each needs a name of its own.
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{path.name[:180]}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{_cut(path.name, 180)}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -149,21 +154,20 @@ def check_writable(folder: Path) -> None:
 
 def largest_file(path: Path) -> int | None:
     """Bytes that a file at ``path`` may have where the file system sets a limit that matters: FAT's. None elsewhere."""
-    kind = _file_system(existing_ancestor(path))
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return None
+    kind = file_system(mounts, existing_ancestor(path).stat().st_dev)
     return 4 * 1024**3 - 1 if kind in ("vfat", "msdos") else None
 
 
-def _file_system(path: Path) -> str:
-    """The type of the file system that ``path`` is on, as Linux names it; empty where that cannot be known."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    device = path.stat().st_dev
-    for line in lines:
+def file_system(mounts: str, device: int) -> str:
+    """The type of the file system on ``device``, from what ``/proc/self/mountinfo`` says; empty where it says nothing."""
+    for line in mounts.splitlines():
         # proc(5): "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
         fields, _, kind = line.partition(" - ")
-        if fields.split()[2] == f"{os.major(device)}:{os.minor(device)}":
+        if fields.split()[2:3] == [f"{os.major(device)}:{os.minor(device)}"] and kind:
             return kind.split()[0]
     return ""
 

@@ -77,7 +77,7 @@ class Save:
         self.outcome.saved = [SavedImage(image, choice) for image, choice in chosen]
         plan.check_file_size(self._bundle, order)
 
-    def finish(self, list_file: Path | None, write_lock: bool = False) -> None:
+    def finish(self, list_file: Path | None, write_lock: bool, how_to_go_on: str) -> None:
         """Write the failed list and the lock, remember what failed, and tell. ``list_file`` is never removed."""
         failures, saved = self.outcome.failures, self.outcome.saved
         failed_list = self._bundle.failed_list
@@ -85,13 +85,16 @@ class Save:
             files.write_atomic(failed_list, imagelist.format_list(image.text for image in failures))
         elif list_file is None or not files.same_file(failed_list, list_file):
             failed_list.unlink(missing_ok=True)
-        record = {"failed": [image.reference.listed for image in failures]}
+        record = {
+            "saved": [item.image.reference.listed for item in saved],
+            "failed": [image.reference.listed for image in failures],
+        }
         files.write_if_changed(self.shop.state.last_run, files.dump_json(record))
         if saved and not self.outcome.kept:
             layout.publish(self.shop.cache, self.shop.state)
         if write_lock:
             self._write_lock()
-        self._tell()
+        self._tell(how_to_go_on)
 
     def _write_lock(self) -> None:
         path = self._bundle.lock_file
@@ -164,7 +167,7 @@ class Save:
             else:
                 self.outcome.failures[image] = reason
 
-    def _tell(self) -> None:
+    def _tell(self, how_to_go_on: str) -> None:
         finished = self.finished
         chosen = [(item.image, item.choice) for item in self.outcome.saved]
         order = plan.make_plan(self.shop.cache, chosen)
@@ -177,15 +180,17 @@ class Save:
             self.outcome.repacked,
             finished.files if finished else (),
             self.outcome.kept,
+            how_to_go_on,
         )
         display.print_summary(summary)
 
     def _refuse_failed_list(self) -> None:
         """A bundle of only what failed would replace the bundle of all that was saved."""
         record = files.read_json(self.shop.state.last_run)
-        failed = frozenset(record["failed"]) if isinstance(record, dict) else frozenset()
+        saved, failed = _names(record, "saved"), _names(record, "failed")
         listed = {image.reference.listed for image in self._bundle.images}
-        if self._force or not failed or not listed or not listed <= failed or self.finished is None:
+        # Where nothing was saved, the failed list is the list itself, and the advice was to run it again.
+        if self._force or not saved or not listed or not listed <= failed or self.finished is None:
             return
         raise UsageError(
             f"this list holds only images that failed in the last run for {self._bundle.output.destination}; "
@@ -288,3 +293,9 @@ class Save:
         if self.shop.fatal is not None:
             raise self.shop.fatal
         return results
+
+
+def _names(record: object, key: str) -> frozenset[str]:
+    """A list in one of our records; empty where it is missing or damaged."""
+    value = record.get(key) if isinstance(record, dict) else None
+    return frozenset(map(str, value)) if isinstance(value, list) else frozenset()

@@ -37,6 +37,8 @@ OLDEST = (1, 9, 3)
 INSTALL = "TIP: install it, e.g. 'apt-get install skopeo', 'dnf install skopeo' or 'brew install skopeo'"
 INSPECT_TIMEOUT = 180.0
 """Seconds for a manifest or a config, of which none is large."""
+VERSION_TIMEOUT = 30.0
+"""Seconds for ``skopeo --version``, on a disk that sleeps, say."""
 STALL_TIMEOUT = 180.0
 """Seconds without a single new byte, after which a copy is given up and tried again."""
 MAX_PAUSE = 60.0
@@ -50,29 +52,34 @@ _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
     for cause, pattern in (
         (Cause.RATE_LIMITED, r"toomanyrequests|too many requests|rate limit|\b429\b"),
         (Cause.CERTIFICATE, r"x509:|certificate|server gave HTTP response to HTTPS client|tls: "),
-        (Cause.NOT_FOUND, r"manifest unknown|name unknown|blob unknown|not found|\b404\b|no such host"),
+        (Cause.NOT_FOUND, r"manifest unknown|name unknown|blob unknown|not found|\b404\b"),
         (Cause.UNAUTHORIZED, r"unauthorized|authentication required|denied|forbidden|\b40[13]\b|invalid username/password"),
         (Cause.SERVER, r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|gateway time-?out|unavailable"),
         (
             Cause.NETWORK,
-            r"connection re(set|fused)|broken pipe|\bEOF\b|timed? ?out|network is unreachable|no route to host"
+            r"no such host|connection re(set|fused)|broken pipe|\bEOF\b|timed? ?out|network is unreachable|no route to host"
             r"|deadline exceeded|temporary failure|use of closed network connection|stream error|happened during read"
             r"|digest did not match|does not match|size mismatch|unexpected end of JSON|server misbehaving",
         ),
-        (Cause.UNSUPPORTED, r"unsupported|not supported|unknown (MIME|media) type|unimplemented"),
+        (Cause.UNSUPPORTED, r"unsupported|not supported|unknown (MIME|media) type|unimplemented|no image found in"),
     )
 )
+# What people called things: an image named "certificate" or a tag "503" is no reason.
+_NAMES = re.compile(r"\b(?:docker|https?)://[^\s\"]+|\boci:\S+|\b(?:manifest|tag) \S+ in \S+|\bregistry [^\s\"]+:(?=\s)")
+_DISK = re.compile(r"no space left on device|disk quota exceeded|read-only file system")
 _SECRETS = (
-    (re.compile(r"(://)[^/@\s\"]+@"), r"\1***@"),
+    (re.compile(r"(://)[^/\s\"]+@"), r"\1***@"),
     (re.compile(r"(https?://[^\s\"?]+)\?[^\s\"]+"), r"\1?***"),
     (re.compile(r"(authorization:?\s*\w+\s+)\S+", re.IGNORECASE), r"\1***"),
 )
+_FRAME = re.compile(r'^((Error parsing image name "[^"]*"|initializing source \S+): )+')
 _LOG_LINE = re.compile(r'^time="[^"]*" level=(\w+) msg="?(.*?)"?$')
 
 
 def classify(text: str) -> Cause:
     """Why skopeo failed, from what it said."""
-    return next((cause for cause, pattern in _CAUSES if pattern.search(text)), Cause.UNKNOWN)
+    reason = _NAMES.sub(" ", text)
+    return next((cause for cause, pattern in _CAUSES if pattern.search(reason)), Cause.UNKNOWN)
 
 
 def redact(text: str) -> str:
@@ -158,11 +165,11 @@ class Skopeo:
             try:
                 return attempt()
             except RegistryError as error:
-                if not error.cause.can_pass or number > self._access.retries:
-                    raise
                 pause = min(MAX_PAUSE, 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
                 if error.cause is Cause.RATE_LIMITED:
                     self._throttle.hold(reference.registry, pause * 4)
+                if not error.cause.can_pass or number > self._access.retries:
+                    raise
                 log.warning("%s: %s; trying again in %.1f s (%d of %d)", reference, error, pause, number, self._access.retries)
                 self._interruption.sleep(pause)
         raise AssertionError("unreachable")
@@ -182,14 +189,15 @@ class Skopeo:
         if process.returncode == 0:
             return out
         if stalled:
-            raise RegistryError("no data came any more", Cause.STALLED)
+            raise RegistryError(Cause.STALLED.value, Cause.STALLED)
         message = _message(err.decode(errors="replace"))
-        if "no space left on device" in message or "disk quota exceeded" in message:
+        if _DISK.search(message):
             raise EnvironmentProblem(
-                f"the disk of the cache is full; what was complete is kept\n{message}\n"
-                "TIP: free some space and run the same command again"
+                f"the disk of the cache takes no more; what was complete is kept\n{message}\n"
+                "TIP: see to it (free some space, say) and run the same command again"
             )
-        raise RegistryError(message, classify(message))
+        cause = classify(message)
+        raise RegistryError(f"{cause.value}: {message}", cause)
 
 
     def _start(self, arguments: Sequence[str], cwd: Path | None) -> subprocess.Popen[bytes]:
@@ -210,10 +218,15 @@ def find_program() -> tuple[str, ...]:
     path = shutil.which("skopeo")
     if path is None:
         raise EnvironmentProblem(f"skopeo is not installed, or not on the PATH\n{INSTALL}")
-    result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    match = re.search(r"version (\d+)\.(\d+)\.(\d+)", result.stdout)
+    try:
+        result = subprocess.run(
+            [path, "--version"], capture_output=True, errors="replace", check=False, timeout=VERSION_TIMEOUT
+        )
+        version, answer = result.stdout, redact(result.stderr.strip())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        version, answer = "", str(error)
+    match = re.search(r"version (\d+)\.(\d+)\.(\d+)", version)
     if match is None:
-        answer = redact(result.stderr.strip())
         raise EnvironmentProblem(f"'{path} --version' does not answer as skopeo does: {answer}\n{INSTALL}")
     if tuple(map(int, match.groups())) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
@@ -280,11 +293,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _message(text: str) -> str:
-    """The reason in skopeo's output: its last fatal line, without the log frame around it."""
+    """The reason in skopeo's output: its last fatal line, without the frame and the reference around it."""
     reason = ""
     for line in text.splitlines():
         match = _LOG_LINE.match(line.strip())
         if match is None or match[1] == "fatal":
             reason = match[2] if match else line.strip() or reason
-    reason = redact(reason.replace('\\"', '"')) or "skopeo failed without a word"
+    reason = _FRAME.sub("", redact(reason.replace('\\"', '"'))) or "skopeo failed without a word"
     return reason if len(reason) <= 500 else reason[:497] + "..."
