@@ -79,14 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def save(arguments: Sequence[str]) -> int:
     """``image-tools save``. Its exit code."""
-    from . import display, order
+    from . import order
 
     try:
         values, rest = order.SAVE_FLAGS.parse(arguments)
     except HelpWanted:
         print(order.SAVE_FLAGS.usage() + EXAMPLES, end="")
         return EXIT_OK
-    display.start_logging(bool(values.get("debug")))
+    order.start_logging(values)
     wanted = order.read(values, rest)
     interruption = Interruption()
     with _signals(interruption):
@@ -102,6 +102,7 @@ def save(arguments: Sequence[str]) -> int:
 
 def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: Sequence[str]) -> int:
     from . import files
+    from .display import show_progress
     from .save import Save
 
     run = Save(bundle, interruption, wanted.force)
@@ -115,8 +116,9 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
             _fetch_what_is_typed(run, wanted, interruption)
         else:
             run.remember(bundle.images)
+        with show_progress(wanted.progress, run.shop.tracker.snapshot):
             run.fetch(bundle.images)
-        run.pack()
+            run.pack()
         run.finish(wanted.list_file, wanted.lock, _how_to_go_on(wanted, arguments))
     return _exit_code(run)
 
@@ -173,6 +175,9 @@ def _signals(interruption: Interruption) -> Iterator[None]:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if interruption.requested:
+            from .display import restore_terminal
+
+            restore_terminal()
             os._exit(EXIT_SIGNAL + signum)
         interruption.request(signum)
 

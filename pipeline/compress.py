@@ -45,7 +45,9 @@ def compress(
     except DamagedBlobsError as error:
         for digest in error.digests:
             log.warning("%s in the cache is damaged; it is removed, to be fetched again", digest)
-            cache.blob(Digest.parse(digest)).unlink(missing_ok=True)
+        for member in layout.members:
+            if str(member.digest) in error.digests:
+                source(member).unlink(missing_ok=True)
         raise
     files.write_atomic(state.packed, files.dump_json(packed.to_json()))
 

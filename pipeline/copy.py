@@ -12,13 +12,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from . import files
 from .bundle import BundleImage
 from .choice import PlatformImage
 from .errors import ContentError
 from .interruption import Interruption
-from .layout import INDEX, SHARE, SOURCE_DIGEST, Cache, fresh_folder, read_layout_index, write_image
+from .layout import INDEX, SHARE, SOURCE_DIGEST, Cache, fresh_folder, layout_index, read_layout_index, write_image
 from .oci import REF_NAME, SCHEMA1_TYPES, Descriptor, Digest
 from .skopeo import Skopeo
 
@@ -69,18 +70,24 @@ def copy(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platf
         entry["annotations"] = {REF_NAME: str(image.reference), SOURCE_DIGEST: str(descriptor.digest)}
     else:
         size = _fetch(cache, skopeo, leases, image, descriptor, target)
-        entry = {**descriptor.to_json(), "annotations": {**descriptor.annotations, REF_NAME: str(image.reference)}}
+        entry = _entry(image, descriptor)
     write_image(target, entry, cache.share)
     return size
 
 
 def is_current(cache: Cache, image: BundleImage, platform: PlatformImage) -> bool:
-    """Whether the folder names this manifest and all it needs is here."""
-    found = read_layout_index(folder(cache, image, platform) / INDEX)
-    if found is None:
+    """Whether the folder is as ``copy`` makes it and all it needs is here."""
+    path, descriptor = folder(cache, image, platform) / INDEX, platform.descriptor
+    found = read_layout_index(path)
+    if found is None or cache.missing(found):
         return False
-    source = found.annotations.get(SOURCE_DIGEST, str(found.digest))
-    return source == str(platform.descriptor.digest) and not cache.missing(found)
+    if descriptor.media_type in SCHEMA1_TYPES:
+        return found.annotations.get(SOURCE_DIGEST) == str(descriptor.digest)
+    return path.read_bytes() == layout_index([_entry(image, descriptor)])
+
+
+def _entry(image: BundleImage, descriptor: Descriptor) -> dict[str, Any]:
+    return {**descriptor.to_json(), "annotations": {**descriptor.annotations, REF_NAME: str(image.reference)}}
 
 
 def _fetch(

@@ -1,16 +1,15 @@
 """Bundle definitions: a YAML file becomes bundles, or all that is wrong with it at once, with line and column.
 
-One table (``settings.SETTINGS`` and the few keys here) describes the keys; the reader and the JSON Schema that editors
-check with are both made from it. Paths are relative to the file. ``${NAME}`` is replaced where ``environment`` declares
-NAME, and nowhere else. Unknown keys, wrong types and bad references are all reported, with the nearest valid key.
+``settings.SETTINGS`` and the few keys here describe what may stand in a definition; ``schema`` makes the JSON Schema of
+editors from the same tables. Paths are relative to the file. ``${NAME}`` is replaced where ``environment`` declares NAME,
+and nowhere else. Unknown keys, wrong types and bad references are all reported, with the nearest valid key.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,102 +17,77 @@ from typing import Any, TypeVar
 import yaml
 
 from . import bundle, imagelist, settings
-from .bundle import Bundle, BundleImage, Compression
+from .bundle import Bundle, BundleImage, PlatformFilter
+from .document import Document, Entry, kind, nearest, shown
 from .errors import InputError, UsageError
-from .settings import PATHS, SETTINGS, Setting, Settings
+from .logs import log
+from .settings import PATHS, SETTINGS, Settings
 
-IMAGE_SETTINGS = ("arch", "os", "source")
+KEYS = {setting.key: setting for setting in SETTINGS}
+"""The settings of a bundle."""
+IMAGE_KEYS = ("arch", "os", "source")
 """What an entry of ``images`` may say for itself."""
 LISTS = frozenset({"arch", "os"})
 """Keys that take a list of words, or one text with commas."""
+NUMBERS = frozenset({"arch", "part-size"})
+"""Keys whose text may look like a number: the architecture 386, a size in bytes."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-SCHEMA_FILE = "bundle.schema.json"
+"""Of a bundle."""
+VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+LOCK_SUFFIX = ".lock.yaml"
 
-_BUNDLE_SETTINGS = {setting.key: setting for setting in SETTINGS if setting.key != "part"}
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_TYPES = {bool: "true or false", int: "a whole number", str: "a text"}
+_BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
+_FLAG = re.compile(rf"(?<![\w/.-])-({'|'.join(sorted((s.flag for s in SETTINGS), key=len, reverse=True))})(?![\w-])(=?)")
+_KEY_OF = {setting.flag: setting.key for setting in SETTINGS}
+_TYPES = {bool: "true or false", int: "a whole number"}
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Definition:
-    """The bundles of one file, in its order."""
+    """The bundles of one file, in its order, and what it says about them by name."""
 
     path: Path
     bundles: tuple[Bundle, ...]
+    descriptions: Mapping[str, str]
 
 
-def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Definition:
-    """Read a definition; ``overrides`` (from flags, with absolute paths) win over what it says. Raises InputError."""
+def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collection[str] = ()) -> Definition:
+    """Read a definition. Raises InputError, with all that is wrong.
+
+    ``overrides`` (from flags, with absolute paths) win over what it says, of the bundles ``only``, or of all.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError([f"cannot read the bundle definition {path}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise InputError([f"{path}: the definition is not UTF-8 text; save it as UTF-8"]) from error
-    reader = _Reader(path, overrides or {})
-    bundles = reader.read(text)
-    if reader.problems:
-        raise InputError(reader.problems)
-    return Definition(path, bundles)
+    document = Document(path, text)
+    definition = _Reader(document, overrides or {}, only).read()
+    if document.problems:
+        raise InputError(document.problems)
+    return definition
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a definition, made from the same tables that the reader uses."""
-    text = {"type": "string", "minLength": 1}
-    shared = {key: _setting_schema(setting) for key, setting in _BUNDLE_SETTINGS.items()}
-    own = {key: shared[key] for key in IMAGE_SETTINGS}
-    entry = {
-        "oneOf": [
-            {**text, "description": "an image reference, e.g. rancher/rancher:v2.7.0"},
-            _object({"image": text, **own}, ("image",), "an image with its own platforms or source"),
-            _object({"list": text, **own}, ("list",), "a file with one image a line"),
-        ]
-    }
-    images = {"type": "array", "minItems": 1, "items": entry, "description": "what the bundle holds, in this order"}
-    one = _object({"description": text, "images": images, **shared}, ("images",), "one bundle")
-    named = {"type": "object", "minProperties": 1, "additionalProperties": False, "patternProperties": {f"^{NAME}$": one}}
-    variable = {"type": ["string", "null"], "description": "the default; null where the variable must be set"}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "image-tools bundle definition",
-        **_object(
-            {
-                "environment": {
-                    "type": "object",
-                    "additionalProperties": variable,
-                    "description": "the environment variables that ${NAME} may name",
-                },
-                "defaults": _object(shared, (), "what all bundles of this file share"),
-                "bundles": {**named, "description": "the bundles by name"},
-            },
-            ("bundles",),
-            "bundles of container images for image-tools save -config",
-        ),
-    }
-
-
-def _object(properties: Mapping[str, Any], required: tuple[str, ...], description: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "description": description,
-        "additionalProperties": False,
-        "required": list(required),
-        "properties": dict(properties),
-    }
-
-
-def _setting_schema(setting: Setting) -> dict[str, Any]:
-    described = {"description": setting.help}
-    if setting.key in LISTS:
-        words = {"type": "array", "minItems": 1, "items": {"type": "string"}}
-        return {**described, "oneOf": [{"type": "string"}, words]}
-    if setting.key == "part-size":
-        return {**described, "oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+[KMGTkmgt]?$"}]}
-    if setting.key == "compress":
-        return {**described, "enum": [compression.value for compression in Compression]}
-    kind = {bool: "boolean", int: "integer", str: "string"}[type(setting.default)]
-    return {**described, "type": kind}
+def conflicts(bundles: Iterable[Bundle], apart_from: Collection[str] = ()) -> Iterator[tuple[Bundle, str]]:
+    """Where bundles would undo each other's results: the bundle, and what it has in common with which."""
+    users: dict[tuple[str, object], str] = {}
+    sources: dict[tuple[Path, str], tuple[str, str]] = {}
+    for each in bundles:
+        for key, path in (("destination", each.output.destination), ("failed-list", each.failed_list)):
+            other = users.setdefault((key, path), each.name)
+            if other != each.name and key not in apart_from:
+                yield each, f"the bundles '{other}' and '{each.name}' have the same '{key}': {path}"
+        for image in each.images:
+            place = (each.cache, str(image.reference))
+            other, source = sources.setdefault(place, (each.name, str(image.source)))
+            if source != str(image.source):
+                yield each, (
+                    f"{image.reference} comes from {source} in '{other}' and from {image.source} in '{each.name}', "
+                    "but one cache holds one of them: use one source, or give the bundles a 'cache' each"
+                )
 
 
 @dataclass(frozen=True)
@@ -125,271 +99,271 @@ class _Given:
 
 
 class _Reader:
-    """Walks the YAML nodes, which know their place, and collects all problems."""
+    """Walks a document; what is wrong goes to its problems."""
 
-    def __init__(self, path: Path, overrides: Mapping[str, Any]) -> None:
-        self.problems: list[str] = []
-        self._path = path
-        self._base = path.absolute().parent
+    def __init__(self, document: Document, overrides: Mapping[str, Any], only: Collection[str]) -> None:
+        self._document = document
+        self._base = document.path.absolute().parent
         self._overrides = overrides
+        self._only = only
         self._variables: dict[str, str] = {}
-        self._sources: dict[str, str] = {}
-        self._destinations: dict[Path, str] = {}
 
-    def read(self, text: str) -> tuple[Bundle, ...]:
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            reason = getattr(error, "problem", None) or str(error).replace("\n", " ")
-            self.problems.append(f"{self._place(mark)}: not valid YAML: {reason}")
-            return ()
+    def read(self) -> Definition:
+        root, path = self._document.root, self._document.path
+        bundles: dict[str, Bundle] = {}
+        descriptions: dict[str, str] = {}
         if root is None:
-            self.problems.append(f"{self._path}: the definition is empty; it needs 'bundles:' with a name and 'images:'")
-            return ()
-        top = self._mapping(root, ("environment", "defaults", "bundles"))
+            if not self._document.problems:
+                self._document.add(f"{path}: the definition is empty; it needs 'bundles:' with a name and 'images:'")
+            return Definition(path, (), {})
+        top = self._document.mapping(root, ("environment", "defaults", "bundles"))
         if "environment" in top:
-            self._read_environment(top["environment"])
-        defaults = self._settings(self._mapping(top["defaults"], _BUNDLE_SETTINGS)) if "defaults" in top else {}
-        if "bundles" not in top:
-            self._problem(root, "there is no 'bundles:'; it holds the bundles by name, each with 'images:'")
-            return ()
-        named = self._mapping(top["bundles"], None)
-        if not named and not self.problems:
-            self._problem(top["bundles"], "'bundles:' holds no bundle")
-        made = [self._bundle(name, node, defaults) for name, node in named.items()]
-        return tuple(each for each in made if each is not None)
+            self._read_environment(top["environment"].value)
+        defaults = self._settings(self._document.mapping(top["defaults"].value, KEYS)) if "defaults" in top else {}
+        named = self._document.mapping(top["bundles"].value, None) if "bundles" in top else {}
+        if not named and isinstance(root, yaml.MappingNode):
+            self._problem(root, "it needs 'bundles:' with a name and 'images:' for each bundle")
+        for name, entry in named.items():
+            made = self._bundle(name, entry, defaults, descriptions)
+            if made is not None:
+                bundles[name] = made
+        for each, problem in conflicts(bundles.values(), self._overrides):
+            self._problem(named[each.name].key, problem)
+        return Definition(path, tuple(bundles.values()), descriptions)
 
-    def _bundle(self, name: str, node: yaml.Node, defaults: Mapping[str, _Given]) -> Bundle | None:
-        before = len(self.problems)
+    def _bundle(
+        self, name: str, entry: Entry, defaults: Mapping[str, _Given], descriptions: dict[str, str]
+    ) -> Bundle | None:
         if not re.fullmatch(NAME, name):
-            self._problem(node, f"'{name}' cannot be a bundle's name: use letters, digits, '.', '_' and '-'")
-        body = self._mapping(node, ("description", "images", *_BUNDLE_SETTINGS))
-        given = {**defaults, **self._settings({key: body[key] for key in body if key in _BUNDLE_SETTINGS})}
-        images = self._images(name, node, body, given)
-        if len(self.problems) > before:
-            return None
-        chosen = Settings(self._values(given), self._base)
-        made = self._attempt(node, lambda: settings.make_bundle(chosen, images, name, self._base / f"{name}.lock.yaml"))
-        if made is not None:
-            other = self._destinations.setdefault(made.output.destination, name)
-            if other != name:
-                self._problem(node, f"'{name}' and '{other}' have one destination: {made.output.destination}")
-        return made
+            self._problem(entry.key, f"{shown(name)} cannot be a bundle's name: use letters, digits, '.', '_' and '-'")
+        body = self._document.mapping(entry.value, ("description", "images", *KEYS))
+        given = {**defaults, **self._settings({key: body[key] for key in body if key in KEYS})}
+        values = self._values(given, name)
+        images: tuple[BundleImage, ...] = ()
+        if "images" in body:
+            images = self._images(name, body["images"].value, given)
+        elif isinstance(entry.value, yaml.MappingNode):
+            self._problem(entry.key, f"the bundle '{name}' has no 'images:'")
+        if "description" in body:
+            descriptions[name] = self._text(body["description"].value) or ""
+        return self._make(name, entry.key, images, values, given)
 
-    def _values(self, given: Mapping[str, _Given]) -> dict[str, Any]:
+    def _make(
+        self,
+        name: str,
+        node: yaml.Node,
+        images: tuple[BundleImage, ...],
+        values: dict[str, Any],
+        given: Mapping[str, _Given],
+    ) -> Bundle | None:
+        """Each setting that does not fit is reported where it stands, and left out, to find the next one."""
+        while True:
+            try:
+                return settings.make_bundle(
+                    Settings(values, self._base), images, name, self._base / f"{name}{LOCK_SUFFIX}"
+                )
+            except (InputError, UsageError) as error:
+                text, keys = _in_keys(error)
+                places = [given[key].node for key in keys if key in given and key not in self._overrides]
+                self._problem(places[0] if places else node, text)
+                wrong = next((key for key in keys if key in values), None)
+                if wrong is None:
+                    return None
+                del values[wrong]
+
+    def _values(self, given: Mapping[str, _Given], name: str) -> dict[str, Any]:
+        """What holds for the bundle ``name``: flags, then its own settings, then the defaults of the file."""
         values = {key: item.value for key, item in given.items()}
         # A definition cuts a bundle by naming the size; on the command line, -part does.
-        values["part"] = "part-size" in values
-        return {**values, **self._overrides}
+        if not values.setdefault("part", "part-size" in values):
+            values.pop("part-size", None)
+        return values if self._only and name not in self._only else {**values, **self._overrides}
 
-    def _images(
-        self, name: str, bundle_node: yaml.Node, body: Mapping[str, yaml.Node], given: Mapping[str, _Given]
-    ) -> tuple[BundleImage, ...]:
-        if "images" not in body:
-            self._problem(bundle_node, f"bundle '{name}' has no 'images:'")
-            return ()
+    # Images
+
+    def _images(self, name: str, node: yaml.Node, given: Mapping[str, _Given]) -> tuple[BundleImage, ...]:
         found: dict[str, BundleImage] = {}
-        for item in self._sequence(body["images"]):
-            for image in self._entry(item, given, len(found)):
-                self._add(found, image, item)
-        if not found and not self.problems:
-            self._problem(body["images"], f"bundle '{name}' holds no image")
+        places: dict[str, str] = {}
+        entries = self._document.sequence(node)
+        if not entries and isinstance(node, yaml.SequenceNode):
+            self._problem(node, f"the bundle '{name}' holds no image")
+        for entry in entries:
+            for place, image in self._entry(entry, given, name):
+                key = str(image.reference)
+                first = found.setdefault(key, bundle.renumbered(image, len(found) + 1))
+                places.setdefault(key, place)
+                if (first.platforms, first.source) != (image.platforms, image.source):
+                    self._document.add(
+                        f"{place}: {shown(image.text)} stands here with other platforms, or another source, than at {places[key]}"
+                    )
         return tuple(found.values())
 
-    def _add(self, found: dict[str, BundleImage], image: BundleImage, node: yaml.Node) -> None:
-        name = str(image.reference)
-        earlier = found.get(name)
-        if earlier is None:
-            found[name] = bundle.renumbered(image, len(found) + 1)
-        elif (earlier.platforms, earlier.source) != (image.platforms, image.source):
-            self._problem(node, f"'{image.text}' is listed twice, with different platforms or sources")
-        fetched = str(image.source)
-        if self._sources.setdefault(name, fetched) != fetched:
-            self._problem(node, f"'{image.text}' has two sources: {self._sources[name]} and {fetched}; one cache can hold one")
-
-    def _entry(self, node: yaml.Node, given: Mapping[str, _Given], count: int) -> Iterator[BundleImage]:
+    def _entry(
+        self, node: yaml.Node, given: Mapping[str, _Given], name: str
+    ) -> Iterator[tuple[str, BundleImage]]:
+        """The images of one entry, each with the place of its reference."""
         if isinstance(node, yaml.MappingNode):
-            body = self._mapping(node, ("image", "list", *IMAGE_SETTINGS))
+            body = self._document.mapping(node, ("image", "list", *IMAGE_KEYS))
             if ("image" in body) == ("list" in body):
                 self._problem(node, "an entry names either an 'image' or a 'list'")
                 return
-            own = {**given, **self._settings({key: body[key] for key in body if key in IMAGE_SETTINGS})}
+            given = {**given, **self._settings({key: body[key] for key in body if key in IMAGE_KEYS})}
+            what = (body.get("image") or body["list"]).value
         else:
-            body, own = {"image": node}, dict(given)
-        chosen = Settings(self._values(own), self._base)
-        platforms = self._attempt(node, lambda: settings.platforms(chosen))
-        source = self._attempt(node, lambda: settings.source(chosen))
-        lines = self._list(body["list"]) if "list" in body else self._line(body["image"])
-        if platforms is not None and source is not None:
-            for number, line in enumerate(lines, start=count + 1):
-                yield bundle.image(line, number, source, platforms)
+            body, what = {}, node
+        values = Settings(self._values(given, name), self._base)
+        platforms = self._attempt(node, lambda: _platforms(values))
+        source = self._attempt(node, lambda: settings.source(values))
+        lines = self._list(what) if "list" in body else self._line(what)
+        for line in lines if platforms is not None and source is not None else ():
+            place = f"{line.origin}:{line.number}" if "list" in body else self._document.place(what.start_mark)
+            yield place, bundle.image(line, 0, source or "", platforms or PlatformFilter())
 
     def _line(self, node: yaml.Node) -> tuple[imagelist.Line, ...]:
         text = self._text(node)
         if text is None:
             return ()
         try:
-            line = imagelist.parse_line(text, str(self._path), node.start_mark.line + 1)
+            line = imagelist.parse_line(text, "", 0)
         except InputError as error:
             for problem in error.problems:
-                self._problem(node, problem.removeprefix(f"{self._path}:{node.start_mark.line + 1}: "))
+                self._problem(node, problem.removeprefix(":0: "))
             return ()
         if line is None:
-            self._problem(node, "this is no image reference")
-            return ()
-        return (line,)
+            self._problem(node, f"{shown(text)} is a comment, not an image")
+        return (line,) if line is not None else ()
 
     def _list(self, node: yaml.Node) -> tuple[imagelist.Line, ...]:
         text = self._text(node)
-        if text is None:
+        path = self._attempt(node, lambda: settings.absolute(text, self._base)) if text is not None else None
+        if text is None or path is None:
             return ()
-        path = self._base / text
+        origin = str(self._document.path.parent / text)
         try:
-            return imagelist.parse(path.read_bytes(), str(path))
+            return imagelist.parse(path.read_bytes(), origin)
         except OSError as error:
-            self._problem(node, f"cannot read the image list {path}: {error.strerror}")
+            self._problem(node, f"cannot read the image list {origin}: {error.strerror}")
         except InputError as error:
-            self.problems += error.problems
+            for problem in error.problems:
+                self._document.add(problem)
         return ()
 
-    # Values
+    # Settings
 
-    def _settings(self, body: Mapping[str, yaml.Node]) -> dict[str, _Given]:
-        found = {}
-        for key, node in body.items():
-            value = self._value(key, node)
-            if value is not None:
-                found[key] = _Given(value, node)
-        return found
+    def _settings(self, body: Mapping[str, Entry]) -> dict[str, _Given]:
+        values = {key: (self._value(key, entry.value), entry.value) for key, entry in body.items()}
+        return {key: _Given(value, node) for key, (value, node) in values.items() if value is not None}
 
     def _value(self, key: str, node: yaml.Node) -> Any:
-        setting = _BUNDLE_SETTINGS[key]
-        if key in LISTS and isinstance(node, yaml.SequenceNode):
-            words = [self._text(item) for item in self._sequence(node)]
-            return None if None in words else ",".join(word for word in words if word)
-        wanted = type(setting.default)
-        if wanted is str:
-            value: Any = self._text(node, also_numbers=key == "part-size")
+        """None, and a problem, where it is not what ``key`` takes."""
+        default = KEYS[key].default
+        if not isinstance(default, str):
+            value = self._typed(key, type(default), node)
+        elif key in LISTS and isinstance(node, yaml.SequenceNode):
+            words = [self._text(item, numbers=True) for item in node.value]
+            value = None if None in words else ",".join(word for word in words if word is not None)
         else:
-            value = self._construct(node)
-            if isinstance(value, str):
-                value = yaml.safe_load(self._expand(value, node))
-            if type(value) is not wanted:
-                self._problem(node, f"'{key}' must be {_TYPES[wanted]}, not {_kind(node)}")
-                return None
-        if value is not None:
-            self._attempt(node, lambda: _check(key, value))
-            if key in PATHS:
-                return str(settings.absolute(value, self._base))
+            value = self._text(node, numbers=key in NUMBERS, may_be_empty=not default)
+        if value is None or not self._attempt(node, lambda: _check(key, value)):
+            return None
+        if key in PATHS and value:
+            return self._attempt(node, lambda: str(settings.absolute(value, self._base)))
         return value
 
-    def _text(self, node: yaml.Node, also_numbers: bool = False) -> str | None:
-        value = self._construct(node)
-        if also_numbers and type(value) is int:
+    def _typed(self, key: str, wanted: type, node: yaml.Node) -> Any:
+        value = self._document.scalar(node)
+        found = kind(node)
+        if isinstance(value, str) and _VARIABLE.search(value):
+            text = self._expand(value, node)
+            if text is None:
+                return None
+            value, found = _from_text(text), f"{shown(text)}, which is what {value} stands for"
+        if type(value) is wanted:
+            return value
+        hint = "; leave out the quotes" if type(_from_text(str(value))) is wanted else ""
+        self._problem(node, f"'{key}' is {_TYPES[wanted]}, not {found}{hint}")
+        return None
+
+    def _text(self, node: yaml.Node, *, numbers: bool = False, may_be_empty: bool = False) -> str | None:
+        if numbers and type(value := self._document.scalar(node)) is int:
             return str(value)
-        if not isinstance(value, str) or not value.strip():
-            hint = "; put it in quotes" if isinstance(value, int | float) else ""
-            self._problem(node, f"a text is needed here, not {_kind(node)}{hint}")
-            return None
-        return self._expand(value, node)
+        text = self._document.text(node, may_be_empty)
+        return None if text is None else self._expand(text, node)
 
-    def _expand(self, text: str, node: yaml.Node) -> str:
-        def replacement(match: re.Match[str]) -> str:
-            if match[1] not in self._variables:
-                self._problem(node, f"${{{match[1]}}} is not declared; declare it under 'environment:'")
-            return self._variables.get(match[1], "")
-
-        return _VARIABLE.sub(replacement, text)
+    # The environment
 
     def _read_environment(self, node: yaml.Node) -> None:
-        for name, value_node in self._mapping(node, None).items():
-            default = self._construct(value_node)
-            if default is not None and not isinstance(default, str):
-                self._problem(value_node, f"the default of '{name}' must be a text, or null where the variable must be set")
-                continue
-            value = os.environ.get(name, default)
-            if value is None:
-                self._problem(value_node, f"the environment variable {name} is not set, and has no default here")
-            self._variables[name] = value or ""
-
-    # Nodes
-
-    def _mapping(self, node: yaml.Node, keys: Any) -> dict[str, yaml.Node]:
-        """The entries of a mapping; ``keys`` are the valid ones, None for any."""
-        if not isinstance(node, yaml.MappingNode):
-            self._problem(node, f"a mapping of keys to values is needed here, not {_kind(node)}")
-            return {}
-        found: dict[str, yaml.Node] = {}
-        for key_node, value_node in node.value:
-            key = self._construct(key_node)
-            if not isinstance(key, str):
-                self._problem(key_node, f"a key must be a text, not {_kind(key_node)}")
-            elif keys is not None and key not in keys:
-                close = difflib.get_close_matches(key, keys, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else f"valid are {', '.join(keys)}"
-                self._problem(key_node, f"unknown key '{key}': {hint}")
-            elif key in found:
-                self._problem(key_node, f"the key '{key}' stands here twice")
+        for name, entry in self._document.mapping(node, None).items():
+            default = self._document.scalar(entry.value)
+            if not re.fullmatch(VARIABLE_NAME, name):
+                self._problem(entry.key, f"{shown(name)} cannot be the name of an environment variable")
+            elif default is None:
+                self._variables[name] = os.environ.get(name, "")
+                if not self._variables[name]:
+                    self._problem(entry.key, f"the environment variable {name} is not set, and has no default here")
             else:
-                found[key] = value_node
-        return found
+                self._variables[name] = os.environ.get(name, self._document.text(entry.value, may_be_empty=True) or "")
 
-    def _sequence(self, node: yaml.Node) -> list[yaml.Node]:
-        if isinstance(node, yaml.SequenceNode):
-            return list(node.value)
-        self._problem(node, f"a list ('- ...') is needed here, not {_kind(node)}")
-        return []
+    def _expand(self, text: str, node: yaml.Node) -> str | None:
+        """``text`` with the variables in it; None, and a problem, where one is not declared."""
+        unknown = [name for name in _VARIABLE.findall(text) if name not in self._variables]
+        for name in unknown:
+            hint = nearest(name, self._variables) if self._variables else "declare it under 'environment:'"
+            self._problem(node, f"${{{name}}} is not declared under 'environment:': {hint}")
+        bare = [name for name in _BARE_VARIABLE.findall(text) if name in self._variables]
+        for name in bare:
+            self._problem(node, f"${name} stays as it is; write ${{{name}}} for the environment variable")
+        return None if unknown or bare else _VARIABLE.sub(lambda match: self._variables[match[1]], text)
 
-    def _construct(self, node: yaml.Node) -> Any:
-        if not isinstance(node, yaml.ScalarNode):
-            return node
-        loader = yaml.SafeLoader("")
-        try:
-            return loader.construct_object(node)
-        except (yaml.YAMLError, ValueError):
-            self._problem(node, f"{node.value!r} cannot be read")
-            return None
-        finally:
-            loader.dispose()
+    # Problems
 
     def _attempt(self, node: yaml.Node, work: Callable[[], _T]) -> _T | None:
         try:
             return work()
         except (InputError, UsageError) as error:
-            for line in str(error).splitlines():
-                if not line.startswith("TIP: "):
-                    self._problem(node, line)
+            self._problem(node, _in_keys(error)[0])
             return None
 
     def _problem(self, node: yaml.Node, text: str) -> None:
-        line = f"{self._place(node.start_mark)}: {text}"
-        if line not in self.problems:
-            self.problems.append(line)
-
-    def _place(self, mark: Any) -> str:
-        return f"{self._path}:{mark.line + 1}:{mark.column + 1}" if mark is not None else str(self._path)
+        self._document.problem(node, text)
 
 
-def _check(key: str, value: Any) -> None:
+def _check(key: str, value: Any) -> bool:
     """Raise what is wrong with one value where it stands, rather than where the bundle does."""
     if key == "compress":
         bundle.parse_compression(value)
     elif key == "part-size":
         bundle.parse_size(value)
-    elif key == "jobs":
-        settings.check_jobs(value)
+    elif key == "jobs" and not 1 <= value <= bundle.MAX_JOBS:
+        raise UsageError(f"invalid value {value} for -j: use a number from 1 to {bundle.MAX_JOBS}")
+    elif key == "retry" and value < 0:
+        raise UsageError(f"invalid value {value} for -retry: use 0 or more")
     elif key == "arch":
-        bundle.parse_platforms(value, "")
+        unknown = bundle.unknown_architectures(bundle.parse_platforms(value, ""))
+        for name in unknown:
+            log.warning("'%s' is no architecture that images are usually made for", name)
     elif key == "os":
         bundle.parse_platforms("all", value)
     elif key == "source":
         settings.check_source(value)
+    return True
 
 
-def _kind(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return f"'{node.value}'" if node.value else "nothing"
+def _platforms(values: Settings) -> PlatformFilter:
+    """As ``settings.platforms``, without a warning: there would be one for each image."""
+    return bundle.parse_platforms(values.text("arch"), values.text("os"))
+
+
+def _from_text(text: str) -> Any:
+    """What a text would be without its quotes, or in an environment variable: a truth value, a whole number, or itself."""
+    truths = {"true": True, "false": False}
+    if re.fullmatch(r"-?[0-9]{1,9}", text.strip()):
+        return int(text)
+    return truths.get(text.strip().lower(), text)
+
+
+def _in_keys(error: Exception) -> tuple[str, list[str]]:
+    """What an error says of flags, said of the keys of a definition, on one line; and the keys."""
+    keys = [_KEY_OF[match[1]] for match in _FLAG.finditer(str(error))]
+    text = _FLAG.sub(lambda match: f"{_KEY_OF[match[1]]}: " if match[2] else f"'{_KEY_OF[match[1]]}'", str(error))
+    return text.replace("\nTIP: ", "; ").replace("\n", "; "), keys

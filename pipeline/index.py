@@ -18,24 +18,29 @@ from .oci import REF_NAME, Descriptor, Digest
 
 def write_index(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> None:
     """Raises ContentError when a platform's folder is not what the choice says."""
+    if choice.index is not None and choice.is_subset:
+        cache.put(choice.index, Digest.of(choice.index))
+    files.write_atomic(state.image_index(image.reference), _made(cache, image, choice), durable=False)
+
+
+def is_current(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> bool:
+    """Whether the image's index in the bundle is as it would be made now, and all that it names is here."""
+    path = state.image_index(image.reference)
+    found = read_layout_index(path)
+    try:
+        return found is not None and not cache.missing(found) and path.read_bytes() == _made(cache, image, choice)
+    except ContentError:
+        return False
+
+
+def _made(cache: Cache, image: BundleImage, choice: Choice) -> bytes:
     if choice.index is None:
-        entry = _single(cache, image, choice)
-    else:
-        digest = choice.top.digest
-        if choice.is_subset:
-            digest = Digest.of(choice.index)
-            cache.put(choice.index, digest)
-        entry = Descriptor(choice.top.media_type, digest, len(choice.index)).to_json()
-        entry["annotations"] = {REF_NAME: str(image.reference)}
-        if choice.is_subset:
-            entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
-    files.write_atomic(state.image_index(image.reference), layout_index([entry]), durable=False)
-
-
-def is_current(cache: Cache, state: BundleState, image: BundleImage) -> bool:
-    """Whether the image has an index in the bundle and all that it names is here."""
-    found = read_layout_index(state.image_index(image.reference))
-    return found is not None and not cache.missing(found)
+        return layout_index([_single(cache, image, choice)])
+    entry = Descriptor(choice.top.media_type, Digest.of(choice.index), len(choice.index)).to_json()
+    entry["annotations"] = {REF_NAME: str(image.reference)}
+    if choice.is_subset:
+        entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
+    return layout_index([entry])
 
 
 def _single(cache: Cache, image: BundleImage, choice: Choice) -> dict[str, Any]:

@@ -171,6 +171,11 @@ class BundleState:
         return self.folder / "archive.json"
 
     @property
+    def sums(self) -> Path:
+        """Digests of what ``tar`` wrote, by which damage is seen."""
+        return self.folder / "sums.json"
+
+    @property
     def packed(self) -> Path:
         """What ``compress`` hands to ``split``."""
         return self.folder / "packed.json"

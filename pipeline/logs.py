@@ -21,6 +21,8 @@ class Subject:
 
     m_id: int = 0
     img_id: int = 0
+    task: str = ""
+    image: str = ""
 
 
 _subject: contextvars.ContextVar[Subject | None] = contextvars.ContextVar("subject", default=None)
@@ -32,8 +34,8 @@ def subject() -> Subject:
 
 
 @contextlib.contextmanager
-def about(m_id: int, img_id: int = 0) -> Iterator[None]:
-    token = _subject.set(Subject(m_id, img_id))
+def about(m_id: int, img_id: int = 0, task: str = "", image: str = "") -> Iterator[None]:
+    token = _subject.set(Subject(m_id, img_id, task, image))
     try:
         yield
     finally:

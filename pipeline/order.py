@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bundle, imagelist, lock, settings
+from . import bundle, display, imagelist, lock, settings
 from .bundle import Bundle, BundleImage, PlatformFilter
 from .definition import load
 from .errors import InputError, UsageError
@@ -33,6 +33,8 @@ SAVE_FLAGS = FlagSet(
         Flag("force", False, "go on where the disk seems too small, and replace a bundle that holds more than the new one"),
         Flag("lock", False, "write the digests that were saved to a lock file beside the definition or list"),
         Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
+        Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'"),
+        Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'"),
         Flag("wait", False, "wait while another run uses the cache"),
     ),
 )
@@ -53,6 +55,20 @@ class Order:
     lock: bool
     locked: bool
     wait: bool
+    progress: str
+
+
+def start_logging(values: Mapping[str, Value]) -> None:
+    """Raises UsageError for a format that there is not."""
+    style = _one_of("log-format", values, display.FORMATS)
+    display.start_logging(bool(values.get("debug")), style)
+
+
+def _one_of(flag: str, values: Mapping[str, Value], valid: Sequence[str]) -> str:
+    value = str(values.get(flag, valid[0]))
+    if value not in valid:
+        raise UsageError(f'invalid value "{value}" for -{flag}: use one of {", ".join(valid)}')
+    return value
 
 
 def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
@@ -79,6 +95,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         source,
         interactive,
         bool(values.get("dry-run")),
+        progress=_one_of("progress", values, display.MODES),
         **switches,
     )
     if (order.lock or order.locked) and any(each.lock_file is None for each in bundles):

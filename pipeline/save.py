@@ -122,13 +122,13 @@ class Save:
 
     def fetch(self, images: Sequence[BundleImage]) -> None:
         """Acts 1 and 2. Failures are recorded, not raised. Raises EnvironmentProblem, Interrupted."""
-        chosen = self.resolve(images)
+        chosen = self.resolve(images) if images else []
         if chosen:
-            self._check_room(chosen)
-            self._copy(chosen)
+            self._copy(chosen, self._check_room(chosen))
 
     def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
         """Act 1: what every tag names, and which platforms of it are asked for."""
+        self.shop.tracker.begin("resolving", len(images), 0, "resolve")
         results = self._run(tasks.resolve_task([(self.shop, image)]) for image in images)
         chosen = []
         for image in images:
@@ -156,8 +156,9 @@ class Save:
             if self._pack_once():
                 self._pack_without_damaged()
 
-    def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> None:
+    def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]], figures: plan.Plan) -> None:
         """Act 2: bring every platform's blobs here, and write the indexes."""
+        self.shop.tracker.begin("copying", figures.platforms, figures.to_fetch, "copy")
         order = plan.fetch_order(self.shop.cache, chosen)
         results = self._run(task for image, choice in chosen for task in tasks.copy_tasks(self.shop, image, choice, order))
         for image, choice in chosen:
@@ -213,6 +214,8 @@ class Save:
     def _pack_once(self) -> tuple[str, ...]:
         """Run act 3. Digests of the blobs that turned out to be damaged. Raises whatever else stopped it."""
         name = self._bundle.name
+        figures = plan.make_plan(self.shop.cache, [(item.image, item.choice) for item in self.outcome.saved])
+        self.shop.tracker.begin("packing", 0, figures.total, "pack")
         results = self._run(tasks.pack_tasks(self.shop, self.outcome.saved))
         self.outcome.repacked = results[f"compress:{name}"].status is Status.DONE
         for task in (f"tar:{name}", f"compress:{name}", f"split:{name}"):
@@ -275,18 +278,19 @@ class Save:
         finished = read_finished(self.shop.state.output)
         return finished if finished is not None and (finished.is_there or self._bundle.is_cache) else None
 
-    def _check_room(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> None:
+    def _check_room(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> plan.Plan:
         order = plan.make_plan(self.shop.cache, chosen)
         plan.check_file_size(self._bundle, order)
         if not self._force:
             plan.check_disk(plan.needs(self.shop.cache, self._bundle, order, self.finished))
+        return order
 
     def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
         results = engine.run(
             graph,
             jobs=self._bundle.jobs,
             database=self.shop.cache.database,
-            observer=display.TaskLog(),
+            observer=self.shop.tracker,
             interruption=self._interruption,
         )
         self._interruption.check()

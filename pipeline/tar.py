@@ -57,10 +57,20 @@ def lay_out(cache: Cache, state: BundleState, saved: Sequence[SavedImage], epoch
     files.write_if_changed(state.images_list, files.dump_json(_images_list(cache, saved, time)))
     layout = ArchiveLayout(int(time.timestamp()), tuple(_members(cache, state, saved, entries)))
     files.write_atomic(state.archive_layout, files.dump_json(layout.to_json()))
+    files.write_atomic(state.sums, files.dump_json(_sums(state)))
 
 
 def is_current(state: BundleState) -> bool:
-    return state.index.exists() and state.images_list.exists()
+    """Whether what was written is as it was."""
+    try:
+        return bool(files.read_json(state.sums) == _sums(state))
+    except OSError:
+        return False
+
+
+def _sums(state: BundleState) -> dict[str, str]:
+    written = (state.index, state.images_list, state.archive_layout)
+    return {path.name: str(Digest.of(path.read_bytes())) for path in written}
 
 
 def image_entry(state: BundleState, image: BundleImage) -> Descriptor:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from . import compress, copy, index, resolve, split, tar
+from . import compress, copy, files, index, resolve, split, tar
 from .bundle import Bundle, BundleImage
 from .choice import Choice, PlatformImage
 from .engine import AFTER, TaskDict, failed, unchanged
@@ -28,7 +28,8 @@ from .layout import INDEX, BundleState, Cache
 from .logs import about, log
 from .plan import PlatformKey
 from .reference import Reference
-from .skopeo import Skopeo
+from .skopeo import Skopeo, bytes_below
+from .tracking import Tracker
 
 LAYOUT_VERSION = 1
 """Of the archive's contents; a new one makes every bundle pack again."""
@@ -52,8 +53,8 @@ class Workshop:
         self.planned: dict[Reference, Choice] = {}
         self.errors: dict[str, ImageToolsError] = {}
         self.fatal: EnvironmentProblem | None = None
+        self.tracker = Tracker(self.cache.has)
         self.fetched = 0
-        self.packed = 0
         self._lock = threading.Lock()
 
     @cached_property
@@ -64,17 +65,15 @@ class Workshop:
         with self._lock:
             self.fetched += size
 
-    def count_packed(self, size: int) -> None:
-        with self._lock:
-            self.packed += size
-
-    def action(self, task: str, work: Callable[[], object], m_id: int = 0, img_id: int = 0) -> Callable[[], Any]:
+    def action(
+        self, task: str, work: Callable[[], object], image: BundleImage | None = None, img_id: int = 0
+    ) -> Callable[[], Any]:
         """What doit calls. It gets a message, as it drops exceptions; we keep the exception."""
 
         def act() -> Any:
             if self.fatal is not None:
                 return failed("not tried: " + str(self.fatal).partition("\n")[0])
-            with about(m_id, img_id):
+            with about(image.m_id if image else 0, img_id, task, image.text if image else ""):
                 try:
                     self.before_each()
                     work()
@@ -111,7 +110,7 @@ def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
         "basename": "resolve",
         "name": name,
         "doc": f"what {name} names right now",
-        "actions": [shop.action(f"resolve:{name}", work, first.m_id)],
+        "actions": [shop.action(f"resolve:{name}", work, first)],
         "targets": [str(shop.cache.resolved_record(first.reference))],
         "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
     }
@@ -136,7 +135,7 @@ def copy_tasks(
             "basename": "copy",
             "name": name,
             "doc": f"fetch {image.reference} for {platform.platform}",
-            "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image.m_id, platform.img_id)],
+            "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image, platform.img_id)],
             "task_dep": after,
             "meta": {AFTER: after},
             "file_dep": [str(shop.cache.resolved_record(image.reference))],
@@ -149,7 +148,7 @@ def copy_tasks(
         "name": name,
         "doc": f"write the index of {image.reference}",
         "actions": [
-            shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image.m_id)
+            shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image)
         ],
         "file_dep": [str(copy.folder(shop.cache, image, platform) / INDEX) for platform in choice.platforms],
         "targets": [str(shop.state.image_index(image.reference))],
@@ -159,7 +158,7 @@ def copy_tasks(
                 top=str(choice.top.digest),
                 platforms=[str(platform.descriptor.digest) for platform in choice.platforms],
             ),
-            partial(index.is_current, shop.cache, shop.state, image),
+            partial(index.is_current, shop.cache, shop.state, image, choice),
         ],
     }
 
@@ -235,16 +234,21 @@ def _resolve(shop: Workshop, image: BundleImage) -> None:
 
 def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
     started = time.monotonic()
-    log.info("copying %s %s", image.reference, platform.platform)
-    size = copy.copy(shop.cache, shop.skopeo, shop.leases, image, platform)
+    label = f"{image.reference} {platform.platform}"
+    log.info("copying %s", label)
+    growing = partial(bytes_below, files.temporary_beside(copy.folder(shop.cache, image, platform)))
+    with shop.tracker.transfer(label, shop.cache.missing(platform.descriptor), growing):
+        size = copy.copy(shop.cache, shop.skopeo, shop.leases, image, platform)
     shop.count_fetched(size)
-    log.info("copied %s %s: %s bytes, %.1f s", image.reference, platform.platform, f"{size:,}", time.monotonic() - started)
+    seconds = time.monotonic() - started
+    figures = {"bytes": size, "seconds": round(seconds, 3)}
+    log.info("copied %s: %s bytes, %.1f s", label, f"{size:,}", seconds, extra=figures)
 
 
 def _compress(shop: Workshop) -> None:
     output = shop.bundle.output
     log.info("writing %s", output.destination)
-    compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.count_packed)
+    compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.tracker.add)
 
 
 def _advised(error: ImageToolsError) -> str:

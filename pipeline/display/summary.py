@@ -1,74 +1,16 @@
-"""What a person sees: log lines on standard error; plan and summary on standard output.
-
-No control character of a registry's message or an image's name reaches the terminal.
-"""
+"""Plan and summary, on standard output, and the error that ends a command, on standard error."""
 
 from __future__ import annotations
 
-import logging
-import re
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bundle import Bundle, BundleImage
-from .engine import Status, TaskResult
-from .logs import log, subject
-from .plan import Need, Plan
-from .result import PackedFile
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def harmless(text: str) -> str:
-    """``text`` without control characters other than tab and newline."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
-def bytes_text(size: float) -> str:
-    """``1.5 GB``, in powers of 1000 as disks and networks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
-class LogFormatter(logging.Formatter):
-    """``2026-11-23 14:31:59 INFO  [M_ID:3] [IMG_ID:1] message``; the lines below a first one are indented."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        about = subject()
-        ids = f"[M_ID:{about.m_id}] " if about.m_id else ""
-        ids += f"[IMG_ID:{about.img_id}] " if about.img_id else ""
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        level = "WARN" if record.levelno == logging.WARNING else record.levelname
-        text = harmless(record.getMessage()).replace("\n", "\n    ")
-        return f"{when} {level:<5} {ids}{text}"
-
-
-def start_logging(debug: bool) -> None:
-    """Send the log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter())
-    log.handlers[:] = [handler]
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
-    log.propagate = False
-
-
-class TaskLog:
-    """The engine's observer: every task and what became of it, for ``-debug``."""
-
-    def started(self, task: str) -> None:
-        log.debug("%s: started", task)
-
-    def finished(self, task: str, result: TaskResult) -> None:
-        if result.status is Status.FAILED:
-            log.debug("%s: failed: %s", task, result.message)
-        else:
-            log.debug("%s: %s", task, result.status.value)
+from ..bundle import Bundle, BundleImage
+from ..plan import Need, Plan
+from ..result import PackedFile
+from .text import bytes_text, harmless
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""What a person sees. ``live`` is the only importer of rich, and is imported only where there is a terminal for it.
+
+Log lines and progress go to standard error; plan and summary to standard output. No control character of a registry's
+message or an image's name reaches the terminal.
+"""
+
+from .loglines import FORMATS, start_logging
+from .progress import MODES, restore_terminal, show_progress
+from .summary import Summary, print_failures, print_plan, print_problem, print_summary
+from .text import bytes_text, harmless
+
+__all__ = [
+    "FORMATS",
+    "MODES",
+    "Summary",
+    "bytes_text",
+    "harmless",
+    "print_failures",
+    "print_plan",
+    "print_problem",
+    "print_summary",
+    "restore_terminal",
+    "show_progress",
+    "start_logging",
+]

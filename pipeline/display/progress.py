@@ -1,0 +1,119 @@
+"""Progress while a run goes on: rows at the bottom of a terminal, or a line now and then elsewhere.
+
+In comes a function that tells how far the run is; nothing goes out but what a person sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from ..logs import log
+from ..tracking import Snapshot
+from .text import bytes_text
+
+MODES = ("auto", "rich", "plain", "none")
+PLAIN_INTERVAL = 15.0
+"""Seconds between two plain lines."""
+WINDOW = 20.0
+"""Seconds over which the rate is an average."""
+SHOW_CURSOR = "\x1b[?25h"
+
+Look = Callable[[], Snapshot]
+
+
+@contextlib.contextmanager
+def show_progress(mode: str, look: Look) -> Iterator[None]:
+    """Show progress during the block. ``auto`` draws rows on a terminal that can, and writes lines elsewhere."""
+    if mode == "auto":
+        mode = "rich" if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" else "plain"
+    if mode == "rich":
+        from .live import rows
+
+        with rows(look):
+            yield
+    elif mode == "plain":
+        with _lines(look):
+            yield
+    else:
+        yield
+
+
+def restore_terminal() -> None:
+    """For an end without clean-up: the live rows hide the cursor."""
+    if sys.stderr.isatty():
+        sys.stderr.write(SHOW_CURSOR)
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _lines(look: Look) -> Iterator[None]:
+    over = threading.Event()
+
+    def report() -> None:
+        rate = Rate()
+        while not over.wait(PLAIN_INTERVAL):
+            snapshot = look()
+            if snapshot.act:
+                log.info("%s", ": ".join(filter(None, (counts(snapshot), amounts(snapshot, rate.update(snapshot))))))
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class Rate:
+    """Bytes a second, over the last ``WINDOW`` seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self._act = ""
+
+    def update(self, snapshot: Snapshot) -> float:
+        now = time.monotonic()
+        if snapshot.act != self._act:
+            self._seen.clear()
+            self._act = snapshot.act
+        self._seen.append((now, snapshot.done))
+        while now - self._seen[0][0] > WINDOW:
+            self._seen.popleft()
+        seconds = now - self._seen[0][0]
+        return max(0.0, snapshot.done - self._seen[0][1]) / seconds if seconds > 0.5 else 0.0
+
+
+def counts(snapshot: Snapshot) -> str:
+    done = snapshot.finished + snapshot.up_to_date
+    parts = [f"{snapshot.act} {done} of {snapshot.tasks}" if snapshot.tasks else snapshot.act]
+    if snapshot.up_to_date:
+        parts.append(f"{snapshot.up_to_date} reused")
+    if snapshot.failed:
+        parts.append(f"{snapshot.failed} failed")
+    if snapshot.waiting:
+        parts.append(f"{snapshot.waiting} waiting")
+    return ", ".join(parts)
+
+
+def amounts(snapshot: Snapshot, rate: float) -> str:
+    if not snapshot.total:
+        return ""
+    text = f"{bytes_text(snapshot.done)} of {bytes_text(snapshot.total)}"
+    if rate:
+        text += f", {bytes_text(rate)}/s, {duration_text((snapshot.total - snapshot.done) / rate)} left"
+    return text
+
+
+def duration_text(seconds: float) -> str:
+    """``4 s``, ``2 min``, ``1 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
