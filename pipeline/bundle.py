@@ -101,6 +101,8 @@ class BundleImage:
     m_id: int
     locked: Digest | None = None
     """What a lock file says the reference names, whatever its tag says today."""
+    locked_as: Digest | None = None
+    """What a lock file says it is in the bundle: another digest for a subset of its platforms."""
 
     @property
     def pin(self) -> Digest | None:

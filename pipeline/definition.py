@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from . import bundle, imagelist, settings
+from . import bundle, imagelist, lock, settings
 from .bundle import Bundle, BundleImage, PlatformFilter
 from .document import Document, Entry, kind, nearest, shown
 from .errors import InputError, UsageError
@@ -34,7 +34,6 @@ NUMBERS = frozenset({"arch", "part-size"})
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Of a bundle."""
 VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-LOCK_SUFFIX = ".lock.yaml"
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
@@ -56,8 +55,12 @@ class Definition:
 def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collection[str] = ()) -> Definition:
     """Read a definition. Raises InputError, with all that is wrong.
 
-    ``overrides`` (from flags, with absolute paths) win over what it says, of the bundles ``only``, or of all.
+    ``overrides`` (from flags, with absolute paths) win over what it says, of the bundles ``only``, or of all. What is wrong
+    with them is raised in the words of flags, as UsageError or InputError.
     """
+    for key, value in (overrides or {}).items():
+        if key != "jobs":  # too many are no error there
+            _check(key, value)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -73,13 +76,14 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collectio
 
 def conflicts(bundles: Iterable[Bundle], apart_from: Collection[str] = ()) -> Iterator[tuple[Bundle, str]]:
     """Where bundles would undo each other's results: the bundle, and what it has in common with which."""
-    users: dict[tuple[str, object], str] = {}
+    users: dict[Path, tuple[str, str]] = {}
     sources: dict[tuple[Path, str], tuple[str, str]] = {}
     for each in bundles:
         for key, path in (("destination", each.output.destination), ("failed-list", each.failed_list)):
-            other = users.setdefault((key, path), each.name)
-            if other != each.name and key not in apart_from:
-                yield each, f"the bundles '{other}' and '{each.name}' have the same '{key}': {path}"
+            mine = (each.name, key)
+            other, its_key = users.setdefault(path, mine)
+            if (other, its_key) != mine and key not in apart_from:
+                yield each, f"'{key}' of '{each.name}' is '{its_key}' of '{other}', too: {path}"
         for image in each.images:
             place = (each.cache, str(image.reference))
             other, source = sources.setdefault(place, (each.name, str(image.source)))
@@ -160,11 +164,13 @@ class _Reader:
         while True:
             try:
                 return settings.make_bundle(
-                    Settings(values, self._base), images, name, self._base / f"{name}{LOCK_SUFFIX}"
+                    Settings(values, self._base), images, name, self._base / f"{name}{lock.SUFFIX}"
                 )
             except (InputError, UsageError) as error:
                 text, keys = _in_keys(error)
-                places = [given[key].node for key in keys if key in given and key not in self._overrides]
+                if any(key in self._overrides for key in keys):
+                    raise
+                places = [given[key].node for key in keys if key in given]
                 self._problem(places[0] if places else node, text)
                 wrong = next((key for key in keys if key in values), None)
                 if wrong is None:

@@ -35,11 +35,17 @@ def is_current(cache: Cache, state: BundleState, image: BundleImage, choice: Cho
 
 def _made(cache: Cache, image: BundleImage, choice: Choice) -> bytes:
     if choice.index is None:
-        return layout_index([_single(cache, image, choice)])
-    entry = Descriptor(choice.top.media_type, Digest.of(choice.index), len(choice.index)).to_json()
-    entry["annotations"] = {REF_NAME: str(image.reference)}
-    if choice.is_subset:
-        entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
+        entry = _single(cache, image, choice)
+    else:
+        entry = Descriptor(choice.top.media_type, Digest.of(choice.index), len(choice.index)).to_json()
+        entry["annotations"] = {REF_NAME: str(image.reference)}
+        if choice.is_subset:
+            entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
+    if image.locked_as is not None and entry["digest"] != str(image.locked_as):
+        raise ContentError(
+            f"it would be {entry['digest']} in the bundle, but it is locked as {image.locked_as}\n"
+            "TIP: the lock was edited, or made by another version of image-tools or skopeo; save with -lock to write it anew"
+        )
     return layout_index([entry])
 
 

@@ -6,7 +6,7 @@ it, or raises ``InputError`` with all that was added, removed or changed since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from .errors import ContentError, InputError
 from .oci import Digest
 
 VERSION = 1
+SUFFIX = ".lock.yaml"
 HEADER = (
     "# What each reference named when this bundle was saved. Written by 'image-tools save -lock';\n"
     "# 'image-tools save -locked' saves exactly this again. Keep it beside the definition, under version control.\n"
@@ -54,46 +55,77 @@ class LockedImage:
         }
 
 
-def write(path: Path, name: str, images: Mapping[str, LockedImage]) -> bool:
-    """Write the lock of the bundle ``name``. True when it changed."""
-    document = {"version": VERSION, "bundle": name, "images": {key: images[key].to_json() for key in sorted(images)}}
+@dataclass(frozen=True)
+class _Pin:
+    """What is read back of a locked image."""
+
+    asked: str
+    source: Digest
+    digest: Digest
+
+
+def write(path: Path, images: Mapping[str, LockedImage]) -> bool:
+    """Write the lock. True when it changed. It says nothing of the machine or the folder it was made in."""
+    entries = [{"image": key, **images[key].to_json()} for key in sorted(images)]
+    document = {"version": VERSION, "bundle": path.name.removesuffix(SUFFIX), "images": entries}
     text = HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=200)
     return files.write_if_changed(path, text.encode())
 
 
-def apply(bundle: Bundle) -> Bundle:
-    """The bundle, pinned to its lock. Raises InputError when there is none, or when they disagree."""
-    assert bundle.lock_file is not None
-    locked = _read(bundle.lock_file)
-    problems = _differences(bundle.images, locked)
+def apply(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
+    """The bundles, pinned to their locks. Raises InputError, with every lock that is missing or disagrees."""
+    problems: list[str] = []
+    pinned = []
+    for bundle in bundles:
+        try:
+            pinned.append(_pinned(bundle))
+        except InputError as error:
+            problems += error.problems
     if problems:
-        first = f"{bundle.lock_file}: the lock and the bundle '{bundle.name}' disagree"
-        raise InputError([first, *problems, "TIP: save with -lock to write a new lock, or undo the change"])
-    pinned = (replace(image, locked=Digest.parse(locked[str(image.reference)]["source"])) for image in bundle.images)
-    return replace(bundle, images=tuple(pinned))
+        raise InputError([*problems, "TIP: save with -lock to write the lock anew, or undo what was changed"])
+    return tuple(pinned)
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def _pinned(bundle: Bundle) -> Bundle:
+    assert bundle.lock_file is not None, "the order was checked"
+    locked = _read(bundle.lock_file)
+    problems = list(_differences(bundle, locked))
+    if problems:
+        raise InputError([f"{bundle.lock_file}: the lock and the bundle '{bundle.name}' disagree", *problems])
+    images = (
+        replace(image, locked=locked[key].source, locked_as=locked[key].digest)
+        for key, image in ((str(image.reference), image) for image in bundle.images)
+    )
+    return replace(bundle, images=tuple(images))
+
+
+def _read(path: Path) -> dict[str, _Pin]:
     try:
-        document = yaml.safe_load(path.read_bytes())
-        if document["version"] != VERSION:
-            raise InputError([f"{path}: the lock has version {document['version']}, this program reads {VERSION}"])
-        for entry in document["images"].values():
-            Digest.parse(entry["source"])
-            Digest.parse(entry["digest"])
-        return dict(document["images"])
+        # The loader that takes everything for a text: nothing in a lock needs more, and no merge keys can grow in it.
+        document = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)
+        if document["version"] != str(VERSION):
+            raise InputError([f"{path}: the lock has version {document['version']}; this program reads {VERSION}"])
+        return {
+            str(entry["image"]): _Pin(str(entry["asked"]), Digest.parse(entry["source"]), Digest.parse(entry["digest"]))
+            for entry in document["images"]
+        }
     except OSError as error:
-        raise InputError([f"cannot read the lock {path}: {error.strerror}\nTIP: save with -lock to write it"]) from error
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ContentError) as error:
-        raise InputError([f"{path}: this is no lock file of ours\nTIP: save with -lock to write it again"]) from error
+        raise InputError([f"cannot read the lock {path}: {error.strerror}"]) from error
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError([f"{path}{line}: this is no YAML, so no lock; was it merged by hand?"]) from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError, ContentError) as error:
+        raise InputError([f"{path}: this is no lock of ours"]) from error
 
 
-def _differences(images: Sequence[BundleImage], locked: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    defined = {str(image.reference): image for image in images}
-    problems = [f"  added:   {name} is not in the lock" for name in defined if name not in locked]
-    problems += [f"  removed: {name} is in the lock only" for name in locked if name not in defined]
+def _differences(bundle: Bundle, locked: Mapping[str, _Pin]) -> Iterable[str]:
+    defined: dict[str, BundleImage] = {str(image.reference): image for image in bundle.images}
+    for name in defined:
+        if name not in locked:
+            yield f"  added:   {name} is not in the lock"
+    for name in locked:
+        if name not in defined:
+            yield f"  removed: {name} is in the lock only"
     for name, image in defined.items():
-        asked = locked.get(name, {}).get("asked", str(image.platforms))
-        if asked != str(image.platforms):
-            problems.append(f"  changed: {name} is locked for {asked}, but {image.platforms} is asked for")
-    return problems
+        if name in locked and locked[name].asked != str(image.platforms):
+            yield f"  changed: {name} is locked for {locked[name].asked}, but {image.platforms} is asked for"

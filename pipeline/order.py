@@ -100,9 +100,12 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
     )
     if (order.lock or order.locked) and any(each.lock_file is None for each in bundles):
         raise UsageError("-lock and -locked need a list file (-f) or a definition (-config), beside which the lock lies")
+    if order.lock and (order.locked or order.dry_run):
+        other = "-locked" if order.locked else "-dry-run"
+        raise UsageError(f"-lock and {other} exclude each other: a lock says what a save found and saved")
     for each in bundles:
         _check_files(each, list_file)
-    return replace(order, bundles=tuple(map(lock.apply, bundles))) if order.locked else order
+    return replace(order, bundles=lock.apply(bundles)) if order.locked else order
 
 
 def _check_files(bundle: Bundle, list_file: Path | None) -> None:
@@ -117,7 +120,7 @@ def _check_files(bundle: Bundle, list_file: Path | None) -> None:
 def _from_list(
     values: Mapping[str, Value], chosen: Settings, images: tuple[BundleImage, ...], list_file: Path | None
 ) -> Bundle:
-    lock_file = list_file.with_name(f"{list_file.name}.lock.yaml") if list_file else None
+    lock_file = list_file.with_name(f"{list_file.name}{lock.SUFFIX}") if list_file else None
     made = settings.make_bundle(chosen, images, lock_file=lock_file)
     if not values.get("f") and made.jobs > 1:
         log.warning("-j %d: images from standard input are copied one by one; '-f -' reads a list with all jobs", made.jobs)
@@ -128,15 +131,16 @@ def _from_list(
 def _from_definition(values: Mapping[str, Value], chosen: Settings) -> tuple[Bundle, ...]:
     if values.get("f"):
         raise UsageError("-f and -config exclude each other: the definition says what is in the bundle")
-    definition = load(Path(str(values["config"])), chosen.absolute_values())
     names = [name for name in str(values.get("bundle", "")).split(",") if name]
+    definition = load(Path(str(values["config"])), chosen.absolute_values(), names)
     known = {each.name: each for each in definition.bundles}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{definition.path} has no bundle {', '.join(unknown)}; it has {', '.join(known)}")
     bundles = tuple(known[name] for name in names) or definition.bundles
-    if chosen.given("destination") and len(bundles) > 1:
-        raise UsageError("-d names one destination, but there are several bundles\nTIP: choose one with -bundle")
+    for key, flag in (("destination", "-d"), ("failed-list", "-o")):
+        if chosen.given(key) and len(bundles) > 1:
+            raise UsageError(f"{flag} names one file, but there are several bundles\nTIP: choose one with -bundle")
     return bundles
 
 

@@ -103,7 +103,7 @@ class Save:
             log.warning("%s is left as it was: a lock of only some images would lock the others out", path)
             return
         images = {str(item.image.reference): self._locked(item) for item in self.outcome.saved}
-        if lock.write(path, self._bundle.name, images):
+        if lock.write(path, images):
             log.info("wrote the lock %s", path)
 
     def _locked(self, item: SavedImage) -> LockedImage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,7 +30,7 @@ def dump(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def refused(data: bytes, why: str = "") -> None:
+def refused(data: bytes, why: str = ".") -> None:
     with pytest.raises(ContentError, match=why):
         parse(data)
 
@@ -46,9 +46,8 @@ def test_a_digest_is_read_and_written() -> None:
     assert Digest.parse(A).short == "a" * 12
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_anything_else_is_no_digest() -> None:
+    texts: list[Any] = [
         "",
         "sha256",
         "sha256:",
@@ -70,20 +69,18 @@ def test_a_digest_is_read_and_written() -> None:
         None,
         256,
         [A],
-    ],
-    ids=lambda value: ascii(value)[:30],
-)
-def test_anything_else_is_no_digest(text: Any) -> None:
-    with pytest.raises(ContentError, match="not a valid digest") as caught:
-        Digest.parse(text)
-    assert len(str(caught.value)) < 200
+    ]
+    for text in texts:
+        with pytest.raises(ContentError, match="not a valid digest") as caught:
+            Digest.parse(text)
+        assert len(str(caught.value)) < 200
 
 
 # Kinds of manifests
 
 
 def test_every_kind_that_a_registry_holds_is_told_apart() -> None:
-    kinds = {name: type(parse(_bytes_of(build(name)))).__name__ for name in ALL_KINDS}
+    kinds = {name: type(parse(_bytes_of(build(name, "library/a")))).__name__ for name in ALL_KINDS}
     assert set(kinds.values()) == {"Manifest", "Index", "Schema1"}
     assert {name for name, kind in kinds.items() if kind == "Schema1"} == {name for name in ALL_KINDS if "schema1" in name}
 
@@ -98,7 +95,8 @@ def _bytes_of(what: Any) -> bytes:
 
 def test_a_docker_list_and_an_oci_index() -> None:
     for docker, media_type in ((False, oci.OCI_INDEX), (True, oci.DOCKER_LIST)):
-        parsed = parse(index(image("linux/amd64", docker=docker), image("linux/arm/v7", docker=docker), docker=docker).content.data)
+        images = (image("linux/amd64", docker=docker), image("linux/arm/v7", docker=docker))
+        parsed = parse(index(*images, docker=docker).content.data)
         assert isinstance(parsed, Index)
         assert parsed.media_type == media_type
         assert [d.platform for d in parsed.manifests] == [Platform("linux", "amd64"), Platform("linux", "arm", "v7")]
@@ -158,9 +156,8 @@ def test_a_layer_that_comes_twice_is_needed_once() -> None:
     assert [str(blob.digest) for blob in parsed.blobs] == [A, B, C]
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
+def test_what_is_no_manifest_is_refused() -> None:
+    documents: list[Any] = [
         {},
         {"manifests": {}},
         {"config": []},
@@ -172,16 +169,16 @@ def test_a_layer_that_comes_twice_is_needed_once() -> None:
         {"manifests": [{**descriptor(), "digest": None}]},
         {"config": descriptor(), "layers": [None]},
         *({"manifests": [{**descriptor(), "size": size}]} for size in (None, "1", 1.0, True, -1, 2**63, 10**400)),
-    ],
-    ids=lambda document: str(document)[-40:],
-)
-def test_what_is_no_manifest_is_refused(document: Mapping[str, Any]) -> None:
-    refused(dump(document))
+    ]
+    for document in documents:
+        refused(dump(document))
 
 
 def test_what_is_no_json_is_refused() -> None:
-    for data in (b"", b"\x00", b"<html>", b"{", b"[]", b"1", b'"x"', b"null", b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}", b'{"a":"\xff"}'):
+    for data in (b"", b"\x00", b"<html>", b"{", b"[]", b"1", b'"x"', b"null", b'{"manifests":[]'):
         refused(data)
+    for data in (b"\xff\xfe{\x00}\x00", b'\xef\xbb\xbf{"manifests":[]}', b'{"manifests":[],"a":"\xff"}'):
+        refused(data, "not valid JSON")
 
 
 def test_text_that_could_never_be_written_again_is_refused() -> None:
@@ -202,10 +199,9 @@ def test_a_manifest_may_be_four_mib_and_no_larger() -> None:
 
 def test_ten_thousand_entries_and_no_more() -> None:
     for key in ("manifests", "layers"):
-        document = {key: [descriptor()] * oci.MAX_DESCRIPTORS, **({"config": descriptor()} if key == "layers" else {})}
-        assert parse(dump(document))
-        document[key].append(descriptor())
-        refused(dump(document), "more than any image has")
+        more = {"config": descriptor()} if key == "layers" else {}
+        assert parse(dump({key: [descriptor()] * oci.MAX_DESCRIPTORS, **more}))
+        refused(dump({key: [descriptor()] * (oci.MAX_DESCRIPTORS + 1), **more}), "more than any image has")
 
 
 def test_a_size_is_an_int64() -> None:
@@ -213,11 +209,11 @@ def test_a_size_is_an_int64() -> None:
     assert Descriptor.from_json(descriptor(size=0)).size == 0
 
 
-@pytest.mark.parametrize("depth", [oci.MAX_NESTING + 1, 300, 900, 5_000, 1_000_000])
-def test_deep_nesting_is_refused_before_it_breaks_the_stack(depth: int) -> None:
-    for opening, closing in ((b'{"a":', b"}"), (b"[", b"]")):
-        nested = opening * depth + b"1" + closing * depth
-        refused(b'{"manifests":[],"x":' + nested + b"}")
+def test_deep_nesting_is_refused_before_it_breaks_the_stack() -> None:
+    for depth in (oci.MAX_NESTING + 1, 300, 900, 5_000, 500_000):
+        for opening, closing in ((b'{"a":', b"}"), (b"[", b"]")):
+            nested = opening * depth + b"1" + closing * depth
+            refused(b'{"manifests":[],"x":' + nested + b"}")
 
 
 def test_what_is_nested_as_allowed_can_be_written_again() -> None:
@@ -230,9 +226,8 @@ def test_what_is_nested_as_allowed_can_be_written_again() -> None:
 # Platforms
 
 
-@pytest.mark.parametrize(
-    ("data", "text", "known"),
-    [
+def test_a_platform() -> None:
+    cases: list[tuple[Any, str, bool]] = [
         ({"os": "linux", "architecture": "amd64"}, "linux/amd64", True),
         ({"os": "linux", "architecture": "arm", "variant": "v7"}, "linux/arm/v7", True),
         ({"os": "windows", "architecture": "amd64", "os.version": "10.0.1"}, "windows/amd64 10.0.1", True),
@@ -244,12 +239,10 @@ def test_what_is_nested_as_allowed_can_be_written_again() -> None:
         ({}, "unknown/unknown", False),
         (None, "unknown/unknown", False),
         ({"os": 1, "architecture": ["amd64"]}, "unknown/unknown", False),
-    ],
-    ids=str,
-)
-def test_a_platform(data: Any, text: str, known: bool) -> None:
-    platform = Platform.from_json(data)
-    assert (str(platform), platform.is_known) == (text, known)
+    ]
+    for data, text, known in cases:
+        platform = Platform.from_json(data)
+        assert (str(platform), platform.is_known) == (text, known)
 
 
 def test_features_tell_platforms_apart() -> None:
@@ -263,12 +256,12 @@ def test_features_tell_platforms_apart() -> None:
 
 
 def test_a_subset_keeps_descriptors_verbatim_and_all_other_fields() -> None:
-    document = {
+    document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": oci.DOCKER_LIST,
         "x-vendor": {"a": [1, 2.5, None, "é☃"]},
         "manifests": [
-            descriptor(A, platform={"architecture": "amd64", "os": "linux", "x": 1}, **{"x-own": {"deep": ["kept"]}}),
+            descriptor(A, platform={"architecture": "amd64", "os": "linux", "x": 1}, own={"deep": ["kept"]}),
             descriptor(B, annotations={"k": "v", "number": 1}, data="e30="),
             descriptor(C),
         ],
@@ -279,7 +272,7 @@ def test_a_subset_keeps_descriptors_verbatim_and_all_other_fields() -> None:
     made = parsed.subset((parsed.manifests[1], parsed.manifests[0]))
     again = json.loads(made)
     assert list(again) == list(document)
-    assert again == {**document, "manifests": [document["manifests"][1], document["manifests"][0]]}  # type: ignore[index]
+    assert again == {**document, "manifests": [document["manifests"][1], document["manifests"][0]]}
     assert parsed.subset((parsed.manifests[1], parsed.manifests[0])) == made
     reread = parse(made)
     assert isinstance(reread, Index)
@@ -319,9 +312,8 @@ def _protected(document: Any) -> str:
     return base64.urlsafe_b64encode(document if isinstance(document, bytes) else dump(document)).decode().rstrip("=")
 
 
-@pytest.mark.parametrize(
-    "signatures",
-    [
+def test_a_broken_signature_is_refused() -> None:
+    broken: list[Any] = [
         "text",
         {"0": {}},
         [1],
@@ -337,11 +329,9 @@ def _protected(document: Any) -> str:
         [{"protected": _protected({"formatLength": 1, "formatTail": 1})}],
         [{"protected": _protected(b'{"formatLength":1e999,"formatTail":""}')}],
         [{"protected": _protected(b"[" * 100_000)}],
-    ],
-    ids=lambda signatures: str(signatures)[:40],
-)
-def test_a_broken_signature_is_refused(signatures: Any) -> None:
-    refused(dump({"schemaVersion": 1, "signatures": signatures}), "signature of a schema 1 manifest")
+    ]
+    for signatures in broken:
+        refused(dump({"schemaVersion": 1, "signatures": signatures}), "signature of a schema 1 manifest")
 
 
 # Properties
@@ -358,7 +348,7 @@ KEYS = st.sampled_from(
     "mediaType digest size platform annotations urls os architecture variant os.version os.features config layers manifests "
     "schemaVersion signatures protected formatLength formatTail subject artifactType data".split()
 )
-ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=15)
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=6)
 DESCRIPTORS = st.fixed_dictionaries(
     {"digest": st.sampled_from([A, B, C]) | SCALARS, "size": st.integers(0, 9) | SCALARS},
     optional={"mediaType": SCALARS, "platform": ANYTHING, "annotations": ANYTHING, "urls": ANYTHING},
@@ -397,13 +387,16 @@ def test_any_bytes_are_a_manifest_or_a_content_error(data: bytes) -> None:
     _parse_all(data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(DOCUMENTS)
 def test_any_document_is_a_manifest_or_a_content_error(document: Any) -> None:
     _parse_all(json.dumps(document).encode())
 
 
-@given(st.lists(st.sampled_from([b"{", b"}", b"[", b"]", b":", b",", b'"manifests"', b'"config"', b"1", b"1e999", b"NaN", b'"\\ud800"'])))
+TOKENS = [*(bytes([c]) for c in b"{}[]:,"), b'"manifests"', b'"config"', b"1", b"1e999", b"NaN", b'"\\ud800"']
+
+
+@given(st.lists(st.sampled_from(TOKENS)))
 def test_any_tokens_are_a_manifest_or_a_content_error(tokens: Sequence[bytes]) -> None:
     _parse_all(b"".join(tokens))
 

@@ -21,6 +21,8 @@ from .text import bytes_text, harmless
 
 REFRESH = 4
 """Times a second that the rows are drawn."""
+ROOM_FOR_ECHO = 3
+"""Columns left free: the terminal shows ``^C`` where the cursor is, and a line that it wraps would be left on the screen."""
 _STYLES = {"WARN": "yellow", "ERROR": "red", "DEBUG": "dim"}
 
 
@@ -72,15 +74,17 @@ class _View:
         snapshot = self._look()
         if not snapshot.act:
             return Text("")
-        width = self._console.width
-        table = Table.grid(expand=True, padding=(0, 1))
+        width = self._console.width - ROOM_FOR_ECHO
+        table = Table.grid(padding=(0, 1))
+        table.width = width
         table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_column(width=max(8, min(30, width // 5)))
         table.add_column(justify="right", no_wrap=True, width=19)
         for row in snapshot.rows[: max(0, self._console.height - 4)]:
             bar = ProgressBar(total=max(1, row.total), completed=row.done)
             table.add_row(Text(harmless(row.label)), bar, f"{bytes_text(row.done)} / {bytes_text(row.total)}")
-        head = Table.grid(expand=True, padding=(0, 1))
+        head = Table.grid(padding=(0, 1))
+        head.width = width
         head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         head.add_column(justify="right", no_wrap=True)
         head.add_row(Text(counts(snapshot), style="bold"), amounts(snapshot, self._rate.update(snapshot)))
