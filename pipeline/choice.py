@@ -23,6 +23,10 @@ from .oci import Descriptor, Digest, Index, Manifest, Platform
 from .reference import shorten
 
 RECORD_VERSION = 1
+MAX_PLATFORMS = 1000
+"""Manifests to fetch of one image; real ones have twenty."""
+MAX_NAMED = 20
+"""Platforms that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,20 @@ def platform_of(cache: Cache, manifest: Manifest) -> Platform:
     return Platform.from_json(oci.load_json(cache.read(manifest.config.digest)))
 
 
-def nested(cache: Cache, index: Index, depth: int = 1) -> Iterator[Descriptor]:
-    """The descriptors of an index with those of the indexes in it, which must be in the cache. Raises ContentError."""
+def nested(cache: Cache, index: Index, depth: int = 1, seen: set[Digest] | None = None) -> Iterator[Descriptor]:
+    """The descriptors of an index with those of the indexes in it, which must be in the cache. Raises ContentError.
+
+    An index that comes again is left out: few, each with many that are one, would unfold to more than anybody can count.
+    """
     if depth > MAX_DEPTH:
         raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
+    seen = set() if seen is None else seen
     for descriptor in index.manifests:
         if descriptor.media_type in oci.INDEX_TYPES:
-            child = cache.parse(descriptor.digest)
+            child = None if descriptor.digest in seen else cache.parse(descriptor.digest)
+            seen.add(descriptor.digest)
             if isinstance(child, Index):
-                yield from nested(cache, child, depth + 1)
+                yield from nested(cache, child, depth + 1, seen)
         else:
             yield descriptor
 
@@ -125,7 +134,8 @@ def _from_index(cache: Cache, image: BundleImage, top: Descriptor, index: Index)
     asked = [d for d in known if image.platforms.matches(d.platform)]
     notes = _lacking(image, tuple(nested(cache, index)))
     if known and not asked and image.reference.digest is None:
-        have = ", ".join(dict.fromkeys(str(d.platform) for d in known))
+        names = list(dict.fromkeys(str(d.platform) for d in known))
+        have = ", ".join([*names[:MAX_NAMED], *(["..."] if len(names) > MAX_NAMED else [])])
         raise PlatformError(f"it has no platform of those asked for ({image.platforms}); it has {have}\nTIP: see -a and -os")
     whole = len(asked) == len(known)
     if image.reference.digest is not None and not whole:
@@ -164,6 +174,8 @@ def _platform_images(cache: Cache, index: Index, chosen: tuple[Descriptor, ...])
         if descriptor.digest not in images:
             name = names[descriptor.digest, descriptor.platform]
             images[descriptor.digest] = PlatformImage(descriptor, descriptor.platform, name, len(images) + 1)
+    if len(images) > MAX_PLATFORMS:
+        raise ContentError(f"its index names {len(images)} manifests to fetch, more than any image has ({MAX_PLATFORMS})")
     return tuple(images.values())
 
 

@@ -1,6 +1,6 @@
 """The command line: the documented flags become an order, the order a save, the outcome an exit code.
 
-The only place that decides exit codes (``errors`` documents them), installs signal handlers and asks for images.
+Exit codes are decided here (and, for the commands that deal with what was saved, in ``commands``); ``errors`` documents them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from . import __version__
+from . import __version__, signals
 from .errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from .goflags import HelpWanted
 from .interruption import Interruption
@@ -33,10 +33,19 @@ image-tools carries container images across an air gap.
 
 Usage:
   image-tools save -f LIST        save the images of a list into one bundle
+  image-tools bundle check FILE   check a bundle definition; also list, show, schema
+  image-tools load -s SOURCE -d REGISTRY
+                                  bring what was saved into a registry
+  image-tools ls SOURCE           what is in an archive, its volumes, or a folder
+  image-tools verify SOURCE       whether all of it is intact
+  image-tools serve SOURCE        a read-only registry straight from it
+  image-tools cache info          what belongs to which bundle; 'cache prune' removes what belongs to none
   image-tools demo                see it work, with nothing but this machine
   image-tools version             print the version
   image-tools COMMAND -h          all flags of a command
 """
+OTHER_SIDE = ("load", "ls", "verify", "serve")
+"""Commands for what ``save`` made; each a module of ``commands``."""
 EXAMPLES = """
 Examples:
   image-tools save -f rancher-images.txt
@@ -52,6 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if command == "save":
             return save(rest)
+        if command == "bundle":
+            from .bundles import run
+
+            return run(rest)
+        if command in OTHER_SIDE:
+            from . import commands
+
+            return commands.run(command, rest)
+        if command == "cache":
+            from .cache_command import run_cache
+
+            return run_cache(rest)
         if command == "demo":
             from .demo import run_demo
 
@@ -69,6 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has closed it; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_COULD_NOT
+    except KeyboardInterrupt:
+        # Before or after the part in which it is a request to stop: nothing is at stake there.
+        print("\nimage-tools: interrupted", file=sys.stderr)
+        return EXIT_SIGNAL + signal.SIGINT
+    except OSError as error:
+        if "-debug" in rest or "--debug" in rest:
+            traceback.print_exc()
+        from .files import disk_problem
+
+        return _report(disk_problem(error))
     except Exception as error:
         if "-debug" in rest or "--debug" in rest:
             traceback.print_exc()
@@ -89,7 +120,7 @@ def save(arguments: Sequence[str]) -> int:
     order.start_logging(values)
     wanted = order.read(values, rest)
     interruption = Interruption()
-    with _signals(interruption):
+    with signals.stopping(interruption):
         try:
             return max(_save(bundle, wanted, interruption, arguments) for bundle in wanted.bundles)
         except ImageToolsError:
@@ -107,7 +138,8 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
 
     run = Save(bundle, interruption, wanted.force)
     run.shop.cache.check()
-    with files.exclusive_lock(run.shop.cache.lock_file, wanted.wait):
+    files.check_writable(run.shop.cache.state)
+    with files.exclusive_lock(run.shop.cache.lock_file, wanted.wait, interruption.sleep):
         run.start()
         if wanted.dry_run:
             run.show_plan(bundle.images)
@@ -161,38 +193,12 @@ def _ask(interruption: Interruption) -> str | None:
         interruption.request(signum)
         interruption.check()
 
-    with _handler(stop):
+    with signals.handling(stop):
         try:
             return input(">>> ")
         except EOFError:
             print()
             return None
-
-
-@contextlib.contextmanager
-def _signals(interruption: Interruption) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the run to stop; a second one ends it at once."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        if interruption.requested:
-            from .display import restore_terminal
-
-            restore_terminal()
-            os._exit(EXIT_SIGNAL + signum)
-        interruption.request(signum)
-
-    with _handler(stop):
-        yield
-
-
-@contextlib.contextmanager
-def _handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, old in before.items():
-            signal.signal(signum, old)
 
 
 def _how_to_go_on(wanted: Order, arguments: Sequence[str]) -> str:

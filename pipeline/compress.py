@@ -7,21 +7,21 @@ removed from the cache, all of it reported at once, so that the next copy fetche
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import files
-from .archive import ArchiveLayout, Codec, Member, volume_names, write_archive
+from .archive import ArchiveLayout, Codec, Member, temporary_files, volume_names, write_archive
 from .bundle import Bundle, Compression, Output
 from .errors import DamagedBlobsError
 from .interruption import Interruption
 from .layout import LAYOUT_FILE, BundleState, Cache
 from .logs import log
-from .oci import Digest
 from .result import Packed, PackedFile, read_packed
 
 _CODECS = {Compression.GZIP: Codec.GZIP, Compression.ZSTD: Codec.ZSTD}
@@ -41,7 +41,8 @@ def compress(
             packed = _archive(layout, source, output, interruption, progress)
         else:
             target = None if bundle.is_cache else files.temporary_beside(output.destination)
-            packed = _folder(layout, source, output, target, interruption, progress)
+            with _removed_unless_complete(target):
+                packed = _folder(layout, source, output, target, interruption, progress)
     except DamagedBlobsError as error:
         for digest in error.digests:
             log.warning("%s in the cache is damaged; it is removed, to be fetched again", digest)
@@ -49,7 +50,30 @@ def compress(
             if str(member.digest) in error.digests:
                 source(member).unlink(missing_ok=True)
         raise
-    files.write_atomic(state.packed, files.dump_json(packed.to_json()))
+    files.write_atomic(state.packed, files.dump_sealed(packed.to_json()))
+
+
+def is_waiting(state: BundleState, path: Path) -> bool:
+    """Whether ``path`` is complete and waits for ``split`` to give it its name, as a killed run may leave it."""
+    packed = read_packed(state.packed)
+    return packed is not None and any(file.temporary == str(path) and file.is_waiting for file in packed.files)
+
+
+def remove_leftovers(state: BundleState, bundle: Bundle) -> None:
+    """What a killed run left of an archive beside the destination, whatever is going to be made there now."""
+    for leftover in temporary_files(bundle.output.destination):
+        if not is_waiting(state, leftover):
+            files.remove(leftover)
+
+
+@contextlib.contextmanager
+def _removed_unless_complete(target: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if target is not None:
+            files.remove(target)
+        raise
 
 
 def is_current(state: BundleState, bundle: Bundle) -> bool:
@@ -109,7 +133,7 @@ def _folder(
 
     def take(member: Member) -> bool:
         interruption.check()
-        intact = _take(source(member), _place(target, layout, member), member)
+        intact = _take(source(member), _place(target, layout, member), member, interruption.check)
         progress(member.size)
         return intact
 
@@ -118,34 +142,34 @@ def _folder(
         intact = list(pool.map(take, members))
     damaged = [str(member.digest) for member, good in zip(members, intact, strict=True) if not good]
     if damaged:
-        if target is not None:
-            files.remove(target)
         raise DamagedBlobsError(list(dict.fromkeys(damaged)))
     contents = _contents(layout, members, target, source)
     if target is None:
         return Packed((), contents)
+    files.sync_file_system(target)
     status = target.stat()
     return Packed((PackedFile(str(target), str(output.destination), status.st_size, status.st_mtime_ns),), contents)
 
 
-def _take(source: Path, target: Path | None, member: Member) -> bool:
+def _take(source: Path, target: Path | None, member: Member, check: Callable[[], None]) -> bool:
     """Link or copy one file, hashing it on the way. False when it is not what its digest says."""
     assert member.digest is not None
     try:
         if target is None or _hard_link(source, target):
             with source.open("rb") as file:
-                found, size = files.hash_file(file, member.digest.algorithm)
+                found, size = files.hash_file(file, member.digest.algorithm, check)
         else:
-            found, size = _copy(source, target, member.digest.algorithm)
+            found, size = _copy(source, target, member.digest.algorithm, check)
     except FileNotFoundError:
         return False
     return (found, size) == (member.digest.hex, member.size)
 
 
-def _copy(source: Path, target: Path, algorithm: str) -> tuple[str, int]:
+def _copy(source: Path, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, int]:
     hasher, size = hashlib.new(algorithm), 0
     with source.open("rb") as reading, target.open("xb") as writing:
         while chunk := reading.read(files.CHUNK):
+            check()
             hasher.update(chunk)
             size += writing.write(chunk)
         writing.flush()

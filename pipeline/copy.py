@@ -99,11 +99,14 @@ def _fetch(
         for blob in missing:
             # skopeo reuses whatever has the name: an empty or truncated blob would stay for ever.
             cache.blob(blob.digest).unlink(missing_ok=True)
-        with _copied(cache, skopeo, image, descriptor.digest, target):
+        size = sum(blob.size for blob in missing)
+        # Of a manifest that is gone it is not known what it lacks.
+        expected = None if descriptor in missing else size
+        with _copied(cache, skopeo, image, descriptor.digest, target, expected):
             still = cache.missing(descriptor)
         if still:
             raise ContentError(f"skopeo copied it without a complaint, but {still[0].digest} is not there")
-        return sum(blob.size for blob in missing)
+        return size
 
 
 def _copy_schema1(
@@ -118,7 +121,9 @@ def _copy_schema1(
 
 
 @contextlib.contextmanager
-def _copied(cache: Cache, skopeo: Skopeo, image: BundleImage, digest: Digest, target: Path) -> Iterator[Path]:
+def _copied(
+    cache: Cache, skopeo: Skopeo, image: BundleImage, digest: Digest, target: Path, expected: int | None = None
+) -> Iterator[Path]:
     """skopeo's own copy, in a temporary folder beside ``target`` that is gone after the block; the blobs stay."""
     temporary = files.temporary_beside(target)
 
@@ -126,7 +131,8 @@ def _copied(cache: Cache, skopeo: Skopeo, image: BundleImage, digest: Digest, ta
         fresh_folder(target)
 
     try:
-        skopeo.copy(image.source.by_digest(digest), cache.root, str(temporary.relative_to(cache.root)), SHARE, fresh)
+        folder = str(temporary.relative_to(cache.root))
+        skopeo.copy(image.source.by_digest(digest), cache.root, folder, SHARE, fresh, expected)
         # skopeo synced the blobs' bytes; their names must be as durable before an index speaks of them.
         files.sync_folder(cache.share / "sha256")
         yield temporary

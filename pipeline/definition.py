@@ -37,7 +37,12 @@ VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
-_FLAG = re.compile(rf"(?<![\w/.-])-({'|'.join(sorted((s.flag for s in SETTINGS), key=len, reverse=True))})(?![\w-])(=?)")
+_FLAG = re.compile(
+    rf"(?<![\w/.-])-({'|'.join(sorted((s.flag for s in SETTINGS), key=len, reverse=True))})(?![\w-])"
+    r"(=|[ ](?=[a-z/]\S*(?:[ ]-|$)))?",
+    re.MULTILINE,
+)
+"""A flag in a message, and whether it has a value there."""
 _KEY_OF = {setting.flag: setting.key for setting in SETTINGS}
 _TYPES = {bool: "true or false", int: "a whole number"}
 _T = TypeVar("_T")
@@ -118,14 +123,14 @@ class _Reader:
         descriptions: dict[str, str] = {}
         if root is None:
             if not self._document.problems:
-                self._document.add(f"{path}: the definition is empty; it needs 'bundles:' with a name and 'images:'")
+                self._document.add(None, f"{path}: the definition is empty; it needs 'bundles:' with a name and 'images:'")
             return Definition(path, (), {})
         top = self._document.mapping(root, ("environment", "defaults", "bundles"))
         if "environment" in top:
             self._read_environment(top["environment"].value)
         defaults = self._settings(self._document.mapping(top["defaults"].value, KEYS)) if "defaults" in top else {}
         named = self._document.mapping(top["bundles"].value, None) if "bundles" in top else {}
-        if not named and isinstance(root, yaml.MappingNode):
+        if not named and not self._document.problems:
             self._problem(root, "it needs 'bundles:' with a name and 'images:' for each bundle")
         for name, entry in named.items():
             made = self._bundle(name, entry, defaults, descriptions)
@@ -170,12 +175,15 @@ class _Reader:
                 text, keys = _in_keys(error)
                 if any(key in self._overrides for key in keys):
                     raise
+                if "part" in keys and "part" not in given:
+                    text, keys = text.replace("'part'", "'part-size'"), ["part-size", "part"]
                 places = [given[key].node for key in keys if key in given]
                 self._problem(places[0] if places else node, text)
-                wrong = next((key for key in keys if key in values), None)
-                if wrong is None:
+                wrong = [key for key in keys if key in values]
+                if not wrong:
                     return None
-                del values[wrong]
+                for key in wrong[:1] if "part" not in wrong else ("part", "part-size"):
+                    values.pop(key, None)
 
     def _values(self, given: Mapping[str, _Given], name: str) -> dict[str, Any]:
         """What holds for the bundle ``name``: flags, then its own settings, then the defaults of the file."""
@@ -199,9 +207,8 @@ class _Reader:
                 first = found.setdefault(key, bundle.renumbered(image, len(found) + 1))
                 places.setdefault(key, place)
                 if (first.platforms, first.source) != (image.platforms, image.source):
-                    self._document.add(
-                        f"{place}: {shown(image.text)} stands here with other platforms, or another source, than at {places[key]}"
-                    )
+                    other = f"with other platforms, or another source, than at {places[key]}"
+                    self._document.add(entry.start_mark, f"{place}: {shown(image.text)} stands here {other}")
         return tuple(found.values())
 
     def _entry(
@@ -251,7 +258,7 @@ class _Reader:
             self._problem(node, f"cannot read the image list {origin}: {error.strerror}")
         except InputError as error:
             for problem in error.problems:
-                self._document.add(problem)
+                self._document.add(node.start_mark, problem)
         return ()
 
     # Settings

@@ -54,18 +54,22 @@ class Document:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
-        self.problems: list[str] = []
+        self._found: dict[str, tuple[int, int]] = {}
         self._constructor = SafeConstructor()
         self._flat: dict[int, dict[object, Entry]] = {}
         self.root = self._compose(text)
 
-    def problem(self, node: yaml.Node, text: str) -> None:
-        self.add(f"{self.place(node.start_mark)}: {text}")
+    @property
+    def problems(self) -> list[str]:
+        """In the order of the text."""
+        return sorted(self._found, key=self._found.__getitem__)
 
-    def add(self, line: str) -> None:
-        """A problem that brings its place with it. What was said of a place before is not repeated."""
-        if line not in self.problems:
-            self.problems.append(line)
+    def problem(self, node: yaml.Node, text: str) -> None:
+        self.add(node.start_mark, f"{self.place(node.start_mark)}: {text}")
+
+    def add(self, mark: yaml.Mark | None, line: str) -> None:
+        """A problem that names its own place, such as one in a file that is named at ``mark``. None is said twice."""
+        self._found.setdefault(line, (mark.line, mark.column) if mark is not None else (0, 0))
 
     def place(self, mark: yaml.Mark | None) -> str:
         return f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark is not None else str(self.path)
@@ -105,7 +109,7 @@ class Document:
         if not isinstance(node, yaml.ScalarNode):
             return node
         try:
-            return self._constructor.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError, OverflowError):
             return node
 
@@ -113,14 +117,14 @@ class Document:
         try:
             return yaml.compose(text, Loader=yaml.SafeLoader)
         except ReaderError as error:
-            before = text[: error.position]
-            column = len(before) - (before.rfind("\n") + 1)
-            place = f"{self.path}:{before.count(chr(10)) + 1}:{column + 1}"
-            self.add(f"{place}: not valid YAML: the control character {ascii(text[error.position])} is not allowed")
+            lines = text[: error.position].split("\n")
+            place = f"{self.path}:{len(lines)}:{len(lines[-1]) + 1}"
+            self.add(None, f"{place}: not valid YAML: the control character {shown(text[error.position])} is not allowed")
         except yaml.MarkedYAMLError as error:
-            self.add(f"{self.place(error.problem_mark or error.context_mark)}: not valid YAML: {_reason(error)}")
+            mark = error.problem_mark or error.context_mark
+            self.add(mark, f"{self.place(mark)}: not valid YAML: {_reason(error)}")
         except RecursionError:
-            self.add(f"{self.path}: not valid YAML: it is nested too deeply")
+            self.add(None, f"{self.path}: not valid YAML: it is nested too deeply")
         return None
 
     def _entries(self, node: yaml.MappingNode) -> dict[object, Entry]:
@@ -136,7 +140,8 @@ class Document:
             identity = key.value if isinstance(key, yaml.ScalarNode) else id(key)
             first = found.setdefault(identity, Entry(key, value))
             if first.key is not key:
-                self.problem(key, f"the key {shown(key.value)} stands here twice, first in line {first.key.start_mark.line + 1}")
+                line = first.key.start_mark.line + 1
+                self.problem(key, f"the key {shown(key.value)} stands here twice, first in line {line}")
         for each in merged:
             for identity, entry in list(self._entries(each).items()):
                 found.setdefault(identity, entry)

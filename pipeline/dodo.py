@@ -11,38 +11,65 @@ Here a bundle is packed when all its images are here, or not at all; ``image-too
 from __future__ import annotations
 
 import contextlib
+import glob
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
-from . import display, files, split, tasks
+from . import display, files, lock, split, tasks
 from .bundle import Bundle, BundleImage
-from .definition import load
-from .engine import TASK_DEFAULTS, TaskDict, delayed_creators, failed
-from .errors import InputError
+from .choice import Choice
+from .definition import conflicts, load
+from .engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
+from .errors import EnvironmentProblem, ImageToolsError, InputError, UsageError
 from .interruption import Interruption
+from .oci import Descriptor, Digest
 from .resolve import known_choice
+from .result import read_finished
 from .tar import SavedImage
 from .tasks import Workshop
 
+GROUPS = {
+    "copy": "act 2: fetch the images, one platform each",
+    "index": "act 2: write the index of each image",
+    "tar": "act 3: lay out the archives",
+    "compress": "act 3: write the archives",
+    "split": "act 3: give archives and volumes their names and checksums",
+    "pack": "the whole bundles",
+}
+"""The group tasks of acts 2 and 3."""
+
 _RUNS = frozenset({"run", "auto"})
 _OTHER_COMMANDS = frozenset("list info clean forget ignore reset-dep dumpdb tabcompletion help strace".split())
+_UNKNOWN = Choice(Descriptor("", Digest("sha256", "0" * 64), 0), (), None)
+"""Of an image that no run has resolved: enough to draw its tasks, never to run them."""
 
 
-def bundle_tasks(*patterns: str) -> dict[str, Any]:
+def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
     """The task creators and ``DOIT_CONFIG`` for all definitions that match, relative to the current folder.
 
-    Raises InputError, with all that is wrong with the definitions.
+    That is the folder of dodo.py, unless doit is told another with ``--dir``. With ``locked`` the bundles are what their
+    locks say, whatever the tags say today. What is wrong with definitions and locks is raised so that doit shows it as it is.
     """
     display.start_logging(debug=False)
-    graph = _Graph(_bundles(patterns))
+    try:
+        bundles = _bundles(patterns)
+        graph = _Graph(lock.apply(bundles) if locked else bundles)
+    except ImageToolsError as error:
+        raise dodo_problem(str(error)) from error
+    jobs = max(bundle.jobs for bundle in bundles)
     return {
         "DOIT_CONFIG": {
             "backend": "durable",
             "dep_file": str(graph.database),
-            "default_tasks": ["pack"],
+            # All of them, not just 'pack': 'doit forget' forgets these, and no others.
+            "default_tasks": ["resolve", *GROUPS],
+            "num_process": jobs if jobs > 1 else 0,
             "par_type": "thread",
             "continue": True,
             "verbosity": 0,
@@ -52,9 +79,11 @@ def bundle_tasks(*patterns: str) -> dict[str, Any]:
 
 
 def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
-    paths = sorted({path for pattern in patterns for path in Path().glob(pattern)})
+    # Path.glob takes no absolute pattern.
+    names = {name for pattern in patterns for name in glob.glob(pattern, recursive=True)}  # noqa: PTH207
+    paths = sorted(Path(name) for name in names if not name.endswith(lock.SUFFIX))
     if not paths:
-        raise InputError([f"no bundle definition matches {', '.join(patterns)}"])
+        raise InputError([f"no bundle definition matches {', '.join(patterns)} in {Path.cwd()}"])
     problems: list[str] = []
     found: dict[str, Bundle] = {}
     for path in paths:
@@ -66,9 +95,10 @@ def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
         for bundle in bundles:
             if bundle.name in found:
                 problems.append(f"{path}: another definition has a bundle '{bundle.name}' too")
-            found[bundle.name] = bundle
+            found.setdefault(bundle.name, bundle)
     if len({bundle.cache for bundle in found.values()}) > 1:
         problems.append("the bundles name different caches; one dodo.py works on one: set 'cache' alike in 'defaults'")
+    problems += [problem for _, problem in conflicts(found.values())]
     if problems:
         raise InputError(problems)
     return tuple(found.values())
@@ -94,6 +124,7 @@ class _Graph:
         self._held = contextlib.ExitStack()
         self._is_held = False
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._cache.check()
         self.database = self._cache.database
         self.database.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +135,7 @@ class _Graph:
         Two cases draw the graph from the last records instead: commands that run nothing, and, as doit matches wildcards
         only against tasks that it knows, a wildcard on a graph that is known as a whole.
         """
+        runs = _runs_tasks(arguments)
 
         def task_resolve() -> Iterator[TaskDict]:
             """act 1: what every tag names right now"""
@@ -111,13 +143,13 @@ class _Graph:
                 yield _with_defaults(tasks.resolve_task(wanted))
 
         def task_bundles() -> Iterator[TaskDict]:
-            """acts 2 and 3: copy, index, tar, compress, split, pack"""
-            yield from map(_with_defaults, self._all_after_resolve())
+            for group, doc in GROUPS.items():
+                yield {"basename": group, "name": None, "doc": doc}
+            yield from map(_with_defaults, self._all_after_resolve(runs))
 
-        if not _runs_tasks(arguments) or (any("*" in argument for argument in arguments) and self._plan_by_records()):
+        if not runs or (any("*" in argument for argument in arguments) and self._plan_by_records()):
             return {"task_resolve": task_resolve, "task_bundles": task_bundles}
-        names = ["copy", "index", "tar", "compress", "split", "pack"]
-        names += [f"pack:{shop.bundle.name}" for shop in self._shops]
+        names = [*GROUPS, *(f"pack:{shop.bundle.name}" for shop in self._shops)]
         return {"task_resolve": task_resolve, **delayed_creators("resolve", names, task_bundles)}
 
     def _plan_by_records(self) -> bool:
@@ -137,7 +169,8 @@ class _Graph:
                 wanted.setdefault(str(image.reference), []).append((shop, image))
         return wanted
 
-    def _all_after_resolve(self) -> Iterator[TaskDict]:
+    def _all_after_resolve(self, runs: bool) -> Iterator[TaskDict]:
+        """Where nothing is run, an image that is not known yet has all its tasks but for the copies."""
         seen: set[str] = set()
         failures = {name for shop in self._shops for name in shop.errors}
         for shop in self._shops:
@@ -145,26 +178,47 @@ class _Graph:
             lacking: list[str] = []
             for image in shop.bundle.images:
                 choice = None if f"resolve:{image.reference}" in failures else known_choice(shop.cache, image)
-                if choice is None:
+                if choice is None and runs:
                     lacking.append(image.text)
                     continue
-                saved.append(SavedImage(image, choice))
-                yield from _new(tasks.copy_tasks(shop, image, choice), seen)
+                saved.append(SavedImage(image, choice or _UNKNOWN))
+                yield from _new(tasks.copy_tasks(shop, image, choice or _UNKNOWN), seen)
             if lacking:
                 yield from _cannot_pack(shop.bundle, lacking)
             else:
-                yield from tasks.pack_tasks(shop, saved)
+                for task in tasks.pack_tasks(shop, saved):
+                    yield {**task, "clean": [self._cleaner(shop)]} if task["basename"] == "split" else task
 
     def _hold_cache(self) -> None:
         """Before the first task does anything: nobody else works on this cache until we end."""
+        if os.getpid() != self._pid:
+            raise UsageError("these tasks share a cache, and so a process\nTIP: use 'doit -n N -P thread'")
         with self._lock:
             if not self._is_held:
                 self._held.enter_context(files.exclusive_lock(self._cache.lock_file))
-                self._cache.prepare()
-                self._cache.clean_up()
                 for shop in self._shops:
-                    split.roll_forward(shop.state)
+                    shop.begin()
+                    shop.remember(shop.bundle.images)
                 self._is_held = True
+
+    def _cleaner(self, shop: Workshop) -> Callable[[bool], None]:
+        """``doit clean``: the finished files, where they are still as we left them. The cache keeps all that was fetched."""
+
+        def remove_finished_files(dryrun: bool) -> None:
+            finished = read_finished(shop.state.output)
+            for file in finished.files if finished else ():
+                if file.is_in_place:
+                    print(f"{'would remove' if dryrun else 'removing'} {file.name}")
+            if dryrun:
+                return
+            try:
+                self._hold_cache()
+            except EnvironmentProblem as error:
+                print(f"nothing is removed: {error}", file=sys.stderr)
+                return
+            split.remove(shop.state, shop.bundle)
+
+        return remove_finished_files
 
 
 def _new(made: Iterator[TaskDict], seen: set[str]) -> Iterator[TaskDict]:
@@ -184,5 +238,6 @@ def _cannot_pack(bundle: Bundle, lacking: list[str]) -> Iterator[TaskDict]:
 
 
 def _with_defaults(task: TaskDict) -> TaskDict:
-    return {**TASK_DEFAULTS, **task}
-
+    says = "what it made is here, whole and as it would be made now"
+    checks = [Check(item, says) if isinstance(item, partial | FunctionType) else item for item in task.get("uptodate", ())]
+    return {**TASK_DEFAULTS, **task, **({"uptodate": checks} if checks else {})}

@@ -16,8 +16,10 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import re
 import sqlite3
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +27,9 @@ from typing import Any, Protocol, cast
 
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec, MD5Checker, SqliteDB
-from doit.exceptions import BaseFail, TaskFailed, UnmetDependency
+from doit.exceptions import BaseFail, InvalidDodoFile, TaskFailed, UnmetDependency
 from doit.loader import create_after, generate_tasks
-from doit.runner import MThreadRunner
+from doit.runner import JobHold, JobTaskPickle, MThreadRunner
 from doit.task import Stream, Task
 from doit.tools import config_changed
 
@@ -43,6 +45,12 @@ TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 
 AFTER = "after"
 """Key in a task's ``meta``: those of its ``task_dep`` that it only waits for, and does not need to succeed."""
+HELD = "held"
+"""Key in a task's ``meta``: a function that says whether the task would only wait right now."""
+
+
+# What SQLite says of a full or read-only disk; Python 3.10 does not tell its error codes.
+_DISK = re.compile(r"disk is full|readonly database|disk I/O error|unable to open")
 
 
 class Status(enum.Enum):
@@ -79,6 +87,12 @@ def failed(message: str) -> BaseFail:
     return TaskFailed(message)
 
 
+def dodo_problem(message: str) -> Exception:
+    """What a dodo.py raises so that doit shows ``message`` and no traceback."""
+    problem: Exception = InvalidDodoFile(message)
+    return problem
+
+
 def run(
     tasks: Iterable[TaskDict], *, jobs: int, database: Path, observer: Observer, interruption: Interruption
 ) -> Mapping[str, TaskResult]:
@@ -102,7 +116,10 @@ class DurableDB(SqliteDB):  # type: ignore[misc]
     desc = "SQLite, saved after each task"
 
     def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:
-        if not _is_sound(name):
+        sound = _is_sound(name)
+        if sound is None:  # nothing is wrong with it but where it lies; what this run does is not remembered
+            name = ":memory:"
+        elif not sound:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 with contextlib.suppress(OSError):
                     Path(name + suffix).unlink(missing_ok=True)
@@ -165,8 +182,8 @@ class _CheckedJSON(JSONCodec):  # type: ignore[misc]
         return super().decode(data[8:])
 
 
-def _is_sound(name: str) -> bool:
-    """Whether ``name`` is a database of ours, or a new one, undamaged and writable."""
+def _is_sound(name: str) -> bool | None:
+    """Whether ``name`` is a database of ours, or a new one, undamaged. None when the disk does not let us tell or write."""
     try:
         with contextlib.closing(sqlite3.connect(name, isolation_level=None)) as connection:
             # As doit creates it, so that ours is the one that a new file has.
@@ -178,23 +195,46 @@ def _is_sound(name: str) -> bool:
             for (text,) in connection.execute("select task_data from doit"):
                 _CheckedJSON().decode(str(text))
             return columns == [("task_id", "text"), ("task_data", "json")] and damage == [("ok",)]
-    except (sqlite3.Error, OSError, ValueError):
-        return False
+    except (sqlite3.Error, OSError, ValueError) as error:
+        return None if isinstance(error, sqlite3.OperationalError) and _DISK.search(str(error)) else False
+
+
+def _never() -> bool:
+    return False
 
 
 class SaveRunner(MThreadRunner):  # type: ignore[misc]
     """doit's thread runner, except that an unmet dependency forgets nothing, that a task may wait for others without needing
-    their success (``AFTER``), and that an interruption ends the dispatch.
+    their success (``AFTER``) or be put off (``HELD``), and that an interruption ends the dispatch.
     """
 
     def __init__(self, manager: Dependency, reporter: _Reporter, interruption: Interruption, jobs: int) -> None:
         super().__init__(manager, reporter, continue_=True, stream=Stream(0), num_process=jobs)
         self._interruption = interruption
+        self._put_off: deque[Any] = deque()
 
     def get_next_job(self, completed: Any) -> Any:
+        """As the stock method, but a task that would only wait (``HELD``) is put off as long as there are others."""
         if self._interruption.requested:
             self._stop_running = True
-        return super().get_next_job(completed)
+        node = completed
+        while not self._stop_running:
+            try:
+                node = self.task_dispatcher.generator.send(node)
+            except StopIteration:
+                node = None
+            if node == "hold on" or node is None:
+                if not self._put_off:
+                    self.free_proc += node is not None
+                    return node and JobHold()
+                node = self._put_off.popleft()
+            elif (node.task.meta or {}).get(HELD, _never)():
+                self._put_off.append(node)
+                node = None
+                continue
+            if self.select_task(node, self.tasks):
+                return JobTaskPickle(node.task)
+        return None
 
     def select_task(self, node: Any, tasks_dict: Any) -> Any:
         after = (node.task.meta or {}).get(AFTER, ())
@@ -291,4 +331,29 @@ def delayed_creators(
 
 def unchanged(**values: Any) -> config_changed:
     """For a task's ``uptodate``: every input that no file carries. ``file_dep`` is a set and knows no order, for one."""
-    return config_changed(json.dumps(values, sort_keys=True))
+    return _Unchanged(values)
+
+
+class _Unchanged(config_changed):  # type: ignore[misc]
+    """``doit info`` shows it, and shall not show two thousand references."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(json.dumps(values, sort_keys=True))
+        self._names = ", ".join(values)
+
+    def __repr__(self) -> str:
+        return f"the same {self._names} as in the last run"
+
+
+class Check:
+    """An item of ``uptodate`` that ``doit info`` shows as ``says``, not with all the values that it is bound to."""
+
+    def __init__(self, check: Callable[[], bool], says: str) -> None:
+        self._check = check
+        self._says = says
+
+    def __call__(self) -> bool:
+        return self._check()
+
+    def __repr__(self) -> str:
+        return self._says

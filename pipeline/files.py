@@ -8,30 +8,57 @@ of a killed run are known by name. Content is hashed while it is read, never in 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import ContentError, EnvironmentProblem
+from .logs import log
 from .oci import Digest
 
 TEMPORARY = ".tmp-"
 """Prefix of every temporary file and folder."""
 CHUNK = 1024 * 1024
 """Bytes read at once."""
+LOCK_POLL = 0.1
+"""Seconds between two tries to get a lock."""
+_CANNOT_LOCK = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 def temporary_beside(path: Path) -> Path:
     """A temporary name in the folder of ``path``, of this process, that nobody's glob for ``path*`` matches."""
     return path.with_name(f"{TEMPORARY}{os.getpid()}-{_cut(path.name, 200)}")
+
+
+def temporary_leftovers(path: Path) -> list[Path]:
+    """What killed processes left of ``temporary_beside`` and ``write_atomic`` for ``path``. Those of live ones do not count."""
+    name = re.escape(TEMPORARY) + r"(\d+)-(?:\d+-)?(?:old-)?"
+    pattern = re.compile(name + "(?:" + "|".join(re.escape(_cut(path.name, size)) for size in (180, 196, 200)) + ")")
+    found = [(entry, pattern.fullmatch(entry.name)) for entry in (path.parent.iterdir() if path.parent.is_dir() else ())]
+    return sorted(entry for entry, match in found if match is not None and not _is_running(int(match[1])))
+
+
+def _is_running(pid: int) -> bool:
+    """Whether another process of this number runs: on a shared disk it may be another machine's, which only keeps a file."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _cut(name: str, size: int) -> str:
@@ -76,6 +103,24 @@ def dump_json(document: Any) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
+def dump_sealed(document: dict[str, Any]) -> bytes:
+    """As ``dump_json``, with a checksum: for records that say which files to rename or remove."""
+    return dump_json({**document, "checksum": _checksum(document)})
+
+
+def read_sealed(path: Path) -> Any:
+    """What ``dump_sealed`` wrote, or None where it is missing or not to the bit what was written."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        return None
+    checksum = document.pop("checksum", None)
+    return document if checksum == _checksum(document) else None
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return str(Digest.of(json.dumps(document, sort_keys=True).encode()))
+
+
 def read_json(path: Path) -> Any:
     """The JSON document in one of our own files, or None where it is missing or damaged: all of them can be made again."""
     try:
@@ -98,11 +143,14 @@ def read_verified(path: Path, digest: Digest, limit: int) -> bytes:
     return data
 
 
-def hash_file(file: IO[bytes], algorithm: str = "sha256") -> tuple[str, int]:
-    """Hex digest and size in bytes of what is left in ``file``."""
+def hash_file(
+    file: IO[bytes], algorithm: str = "sha256", check: Callable[[], None] = lambda: None
+) -> tuple[str, int]:
+    """Hex digest and size in bytes of what is left in ``file``. What ``check`` raises, called all along, ends it."""
     hasher = hashlib.new(algorithm)
     size = 0
     while chunk := file.read(CHUNK):
+        check()
         hasher.update(chunk)
         size += len(chunk)
     return hasher.hexdigest(), size
@@ -123,12 +171,36 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def sync_file_system(folder: Path) -> None:
+    """Make all that was written to the file system of ``folder`` durable: thousands of small files at once."""
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(fd) != 0:
+            os.sync()
+    finally:
+        os.close(fd)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole folder, if it is there. Never follows a link."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
         shutil.rmtree(path)
+
+
+def size_below(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder. Zero for what is not there."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        return sum(size_below(entry) for entry in path.iterdir())
+    except OSError:
+        return 0
 
 
 def existing_ancestor(path: Path) -> Path:
@@ -143,6 +215,16 @@ def free_space(path: Path) -> int:
     """Bytes that an ordinary user may still write to the file system that ``path`` is or would be on."""
     status = os.statvfs(existing_ancestor(path))
     return status.f_bavail * status.f_frsize
+
+
+def disk_problem(error: OSError) -> EnvironmentProblem:
+    """What the operating system refused, as a person wants to be told."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentProblem(
+            f"{where}the disk is full; what was complete is kept\nTIP: free some space and run the same command again"
+        )
+    return EnvironmentProblem(f"{where}{error.strerror or error}\nTIP: see to it and run the same command again")
 
 
 def check_writable(folder: Path) -> None:
@@ -189,27 +271,75 @@ class LockHolder:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path, wait: bool = False) -> Iterator[None]:
+def exclusive_lock(path: Path, wait: bool = False, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
     """Hold ``path`` as a lock file, for one process at a time; the kernel frees it however the process ends.
 
-    Raises EnvironmentProblem, naming the holder, when another process has it and ``wait`` is false.
+    Raises EnvironmentProblem, naming the holder, when another process has it and ``wait`` is false. What ``sleep`` raises
+    ends the waiting.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            holder = _read_holder(path)
-            who = f"process {holder.pid}, since {holder.since}" if holder else "another process"
+            file = _locked(path)
+            if file is None and wait:
+                log.info("waiting: %s", _in_use(path))
+            while file is None and wait:
+                sleep(LOCK_POLL)
+                file = _locked(path)
+            if file is None:
+                raise EnvironmentProblem(
+                    f"{_in_use(path)}\nTIP: wait until it ends (-wait does so), or name another folder with -cache"
+                )
+            stack.callback(file.close)
+            file.truncate(0)
+            file.write(dump_json({"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
+            file.flush()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise disk_problem(error) from error
             raise EnvironmentProblem(
-                f"the cache {path.parent.parent} is in use by another run ({who})\n"
-                "TIP: wait until it ends, or name another folder with -cache"
-            ) from None
-        file.truncate(0)
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        file.write(dump_json({"pid": os.getpid(), "since": now}))
-        file.flush()
+                f"cannot write to the cache {path.parent.parent}: {error.strerror}\n"
+                "TIP: see to its permissions, or name another folder with -cache"
+            ) from error
         yield
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The locked file, or None while another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever removed the state while we came here took the lock with it: it must be the file that others find.
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError as error:
+        if error.errno in _CANNOT_LOCK:
+            log.warning("%s cannot be locked on this file system: see to it that only one run uses the cache", path)
+            return file
+        file.close()
+        raise
+    file.close()
+    return None
+
+
+def _in_use(path: Path) -> str:
+    holder = _read_holder(path)
+    who = f"process {holder.pid}, since {holder.since}" if holder else "another process"
+    return f"the cache {path.parent.parent} is in use by another run ({who})"
+
+
+def lock_holder(path: Path) -> LockHolder | None:
+    """Who holds the lock right now, if anybody does."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(path)
+    except OSError:
+        return None
+    return None
 
 
 def _read_holder(path: Path) -> LockHolder | None:

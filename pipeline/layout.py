@@ -9,6 +9,7 @@ reuses a blob by its name alone.)
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ SOURCE_DIGEST = "io.image-tools.source.digest"
 """Annotation on an image's descriptor: the digest at the source, where ours differs (a subset, or a converted image)."""
 MAX_DEPTH = 4
 """Indexes inside indexes; none in use goes beyond two."""
+MAX_OBJECTS = 100_000
+"""All that an image consists of, every platform included."""
 
 
 class Cache:
@@ -67,7 +70,11 @@ class Cache:
             link(self.root / BLOBS, SHARE)
             if not (self.root / INDEX).exists():
                 files.write_atomic(self.root / INDEX, layout_index(()))
+            for folder in (self.root, self.share / "sha256", self.root / IMAGES, self.state):
+                files.check_writable(folder)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise files.disk_problem(error) from error
             raise EnvironmentProblem(
                 f"cannot write to the cache {self.root}: {error.strerror}\nTIP: name another folder with -cache"
             ) from error
@@ -107,19 +114,29 @@ class Cache:
             parsed = self._parsed[digest] = document
         return parsed
 
-    def closure(self, descriptor: Descriptor, depth: int = 0) -> tuple[Descriptor, ...]:
+    def closure(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """A manifest or index and all it needs, each object once, in order of first use. Raises ContentError."""
+        found: dict[Digest, Descriptor] = {}
+        self._collect(descriptor, found, set(), 0)
+        return tuple(found.values())
+
+    def _collect(self, top: Descriptor, found: dict[Digest, Descriptor], visited: set[Digest], depth: int) -> None:
+        # An index may name another one thousands of times, and that one a third.
+        if top.digest in visited:
+            return
         if depth > MAX_DEPTH:
-            raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
-        parsed = self.parse(descriptor.digest)
-        found = {descriptor.digest: descriptor}
+            raise ContentError(f"{top.digest}: indexes are nested more than {MAX_DEPTH} deep")
+        parsed = self.parse(top.digest)
+        visited.add(top.digest)
+        found.setdefault(top.digest, top)
         if isinstance(parsed, Manifest):
-            found.update((blob.digest, blob) for blob in parsed.blobs)
+            for blob in parsed.blobs:
+                found.setdefault(blob.digest, blob)
         else:
             for child in parsed.manifests:
-                for item in self.closure(child, depth + 1):
-                    found.setdefault(item.digest, item)
-        return tuple(found.values())
+                self._collect(child, found, visited, depth + 1)
+        if len(found) > MAX_OBJECTS:
+            raise ContentError(f"{top.digest}: more than {MAX_OBJECTS} objects belong to no image")
 
     def missing(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """What of the closure is not here. Where a manifest is missing, only it is named: what it needs is unknown."""
@@ -137,18 +154,26 @@ class Cache:
     def bundle_state(self, bundle: Bundle) -> BundleState:
         return BundleState(self.state / "bundles" / bundle.id)
 
-    def clean_up(self) -> None:
-        """Remove what a killed run left behind: our temporary files and folders, and skopeo's. Call under the lock."""
-        for folder, names, filenames in os.walk(self.root / IMAGES):
-            for name in [n for n in names if n.startswith(TEMPORARY)]:
-                names.remove(name)
-                files.remove(Path(folder, name))
-            for name in filenames:
-                if name.startswith((TEMPORARY, "oci-put-blob")):
-                    Path(folder, name).unlink(missing_ok=True)
-        for folder_path in (self.root, self.share / "sha256", self.share / "sha512"):
-            for path in folder_path.glob(f"{TEMPORARY}*"):
-                files.remove(path)
+    def clean_up(self) -> int:
+        """Remove what a killed run left behind: our temporary files and folders, and skopeo's. Call under the lock.
+
+        Bytes that this set free.
+        """
+        found = list(self.leftovers())
+        size = sum(files.size_below(path) for path in found)
+        for path in found:
+            files.remove(path)
+        return size
+
+    def leftovers(self) -> Iterator[Path]:
+        """Temporary files and folders, at any depth. Nothing of ours that is complete has such a name."""
+        yield from (path for path in sorted(self.root.glob(f"{TEMPORARY}*")))
+        for part in (self.root / IMAGES, self.share, self.state):
+            for folder, names, filenames in os.walk(part):
+                for name in [name for name in names if name.startswith(TEMPORARY)]:
+                    names.remove(name)
+                    yield Path(folder, name)
+                yield from (Path(folder, name) for name in filenames if name.startswith((TEMPORARY, "oci-put-blob")))
 
 
 @dataclass(frozen=True)
@@ -194,6 +219,11 @@ class BundleState:
     def last_run(self) -> Path:
         """Which images the last run saved and which failed."""
         return self.folder / "run.json"
+
+    @property
+    def description(self) -> Path:
+        """Where the bundle goes, and which platforms of which images it asks for: what it needs of the cache."""
+        return self.folder / "bundle.json"
 
     @property
     def kept_list(self) -> Path:

@@ -18,7 +18,13 @@ from .oci import Descriptor, Digest
 from .result import Finished
 
 SLACK = 16 * 1024 * 1024
-"""Bytes left for metadata, our state and the file system's own."""
+"""Bytes left for our state and the file system's own."""
+PLATFORM_STATE = 32 * 1024
+"""Bytes of small files and folders that an image/arch takes in the cache, in blocks of 4 KiB."""
+BLOB_OVERHEAD = 2 * 1024
+"""Bytes that a blob takes in an archive beside its own: tar header, padding, framing, its entry in the index; or a block."""
+FRAMING = 10_000
+"""One byte in so many at the most goes to the framing of what is stored: 5 in 65,535 with gzip."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,15 @@ def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -
         where, before = wanted.get(device(path), (path, 0))
         wanted[device(path)] = (where, before + size)
 
-    add(cache.root, plan.to_fetch)
-    if not bundle.is_cache and not (plan.to_fetch == 0 and finished is not None and finished.is_there):
+    if plan.to_fetch:
+        add(cache.root, plan.to_fetch + plan.platforms * PLATFORM_STATE)
+    listed = tuple(image.reference.listed for image in bundle.images)
+    unchanged = plan.to_fetch == 0 and finished is not None and finished.is_there and finished.references == listed
+    if not bundle.is_cache and not unchanged:
         folder = bundle.output.destination.parent
         links = not bundle.output.is_archive and device(folder) == device(cache.root)
-        add(folder, 0 if links else plan.total)
+        content = 0 if links else plan.total + plan.total // FRAMING
+        add(folder, content + plan.blobs * BLOB_OVERHEAD + plan.platforms * PLATFORM_STATE)
     return tuple(Need(path, size + SLACK if size else 0, files.free_space(path)) for path, size in wanted.values())
 
 

@@ -19,6 +19,9 @@ from .logs import log
 from .oci import Descriptor, Digest, Index, Manifest, Schema1
 from .skopeo import Skopeo
 
+MAX_INDEXES = 100
+"""Below one index; those in use have a handful."""
+
 
 def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
     """Raises RegistryError, PlatformError or ContentError."""
@@ -26,7 +29,7 @@ def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
     if resolved is None:
         resolved = _ask(cache, skopeo, image)
     if not resolved.is_schema1:
-        _fetch_index_or_config(cache, skopeo, image, resolved.descriptor)
+        _fetch_index_or_config(cache, skopeo, image, resolved.descriptor, set())
     choice = choose(cache, image, resolved)
     if not resolved.is_schema1:
         for platform in choice.platforms:
@@ -92,10 +95,17 @@ def _digest(document: Manifest | Index | Schema1, data: bytes, algorithm: str) -
     return document.digest if isinstance(document, Schema1) else Digest.of(data, algorithm)
 
 
-def _fetch_index_or_config(cache: Cache, skopeo: Skopeo, image: BundleImage, top: Descriptor, depth: int = 0) -> None:
+def _fetch_index_or_config(
+    cache: Cache, skopeo: Skopeo, image: BundleImage, top: Descriptor, visited: set[Digest], depth: int = 0
+) -> None:
     """What ``choose`` has to read: the indexes below an index; the config of a single image, which names its platform."""
     if depth > MAX_DEPTH:
         raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
+    if top.digest in visited:
+        return
+    visited.add(top.digest)
+    if len(visited) > MAX_INDEXES:
+        raise ContentError(f"more than {MAX_INDEXES} indexes in one index are more than any image has")
     document = cache.parse(top.digest)
     if isinstance(document, Manifest):
         _fetch_config(cache, skopeo, image, top.digest, document)
@@ -103,7 +113,7 @@ def _fetch_index_or_config(cache: Cache, skopeo: Skopeo, image: BundleImage, top
     for descriptor in document.manifests:
         if descriptor.media_type in oci.INDEX_TYPES:
             _fetch_object(cache, skopeo, image, descriptor)
-            _fetch_index_or_config(cache, skopeo, image, descriptor, depth + 1)
+            _fetch_index_or_config(cache, skopeo, image, descriptor, visited, depth + 1)
 
 
 def _fetch_manifest(cache: Cache, skopeo: Skopeo, image: BundleImage, descriptor: Descriptor) -> None:

@@ -72,7 +72,7 @@ class Finished:
 
 def read_packed(path: Path) -> Packed | None:
     """The record, or None where it is missing or damaged."""
-    document = files.read_json(path)
+    document = files.read_sealed(path)
     try:
         contents = {str(k): (int(v[0]), int(v[1])) for k, v in document["contents"].items()}
         return Packed(_files(document), contents)
@@ -82,7 +82,7 @@ def read_packed(path: Path) -> Packed | None:
 
 def read_finished(path: Path) -> Finished | None:
     """The record, or None where it is missing or damaged."""
-    return parse_finished(files.read_json(path))
+    return parse_finished(files.read_sealed(path))
 
 
 def parse_finished(document: Any) -> Finished | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import display, engine, files, imagelist, layout, lock, plan, split, tar, tasks
+from . import display, engine, files, imagelist, layout, lock, plan, tar, tasks
 from .archive import open_archive
 from .bundle import Bundle, BundleImage
 from .choice import Choice
@@ -34,6 +34,8 @@ class Outcome:
     """What became of the images, and of the archive."""
 
     saved: list[SavedImage] = field(default_factory=list)
+    reused: set[BundleImage] = field(default_factory=set)
+    """Those saved of which nothing was copied in this run: all was here."""
     failures: dict[BundleImage, str] = field(default_factory=dict)
     kept: str = ""
     """Why an earlier archive was left as it was; empty when it was not."""
@@ -59,14 +61,11 @@ class Save:
         for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
             files.check_writable(folder)
         _ = self.shop.skopeo
-        self.shop.cache.prepare()
-        self.shop.cache.clean_up()
-        split.roll_forward(self.shop.state)
+        self.shop.begin()
 
     def remember(self, images: Sequence[BundleImage]) -> None:
         """Keep the list: going on after an interruption needs no typing."""
-        texts = imagelist.format_list(image.text for image in images)
-        files.write_if_changed(self.shop.state.kept_list, texts)
+        self.shop.remember(images)
 
     def show_plan(self, images: Sequence[BundleImage]) -> None:
         """What a save would do (``-dry-run``). No layer is fetched."""
@@ -94,7 +93,7 @@ class Save:
             layout.publish(self.shop.cache, self.shop.state)
         if write_lock:
             self._write_lock()
-        self._tell(how_to_go_on)
+        self._tell(how_to_go_on, None)
 
     def _write_lock(self) -> None:
         path = self._bundle.lock_file
@@ -165,22 +164,32 @@ class Save:
             reason = self._reason_of_failure(image, choice, results)
             if reason is None:
                 self.outcome.saved.append(SavedImage(image, choice))
+                self._count_reused(image, choice, results)
             else:
                 self.outcome.failures[image] = reason
 
-    def _tell(self, how_to_go_on: str) -> None:
+    def _count_reused(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> None:
+        copies = [results[f"copy:{tasks.copy_name(image, platform)}"] for platform in choice.platforms]
+        self.outcome.reused.discard(image)
+        if all(copy.status is Status.UP_TO_DATE for copy in copies):
+            self.outcome.reused.add(image)
+
+    def _tell(self, how_to_go_on: str, report: Path | None) -> None:
         finished = self.finished
         chosen = [(item.image, item.choice) for item in self.outcome.saved]
         order = plan.make_plan(self.shop.cache, chosen)
         summary = display.Summary(
             self._bundle,
             len(chosen),
+            len(self.outcome.reused),
             order,
             self.outcome.failures,
             self.shop.fetched,
+            self.shop.tracker.seconds,
             self.outcome.repacked,
             finished.files if finished else (),
             self.outcome.kept,
+            report,
             how_to_go_on,
         )
         display.print_summary(summary)
@@ -281,8 +290,10 @@ class Save:
     def _check_room(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> plan.Plan:
         order = plan.make_plan(self.shop.cache, chosen)
         plan.check_file_size(self._bundle, order)
+        needs = plan.needs(self.shop.cache, self._bundle, order, self.finished)
+        log.info("%s", display.plan_line(order, needs))
         if not self._force:
-            plan.check_disk(plan.needs(self.shop.cache, self._bundle, order, self.finished))
+            plan.check_disk(needs)
         return order
 
     def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
@@ -293,6 +304,7 @@ class Save:
             observer=self.shop.tracker,
             interruption=self._interruption,
         )
+        self.shop.tracker.end()
         self._interruption.check()
         if self.shop.fatal is not None:
             raise self.shop.fatal

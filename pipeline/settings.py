@@ -98,7 +98,10 @@ def absolute(text: str, base: Path) -> Path:
     """Symbolic links resolved, so that one place has one name, whoever asks."""
     if not text or "\0" in text:
         raise UsageError("a path is empty or holds a NUL character")
-    return (base / Path(text).expanduser()).resolve()
+    try:
+        return (base / Path(text).expanduser()).resolve()
+    except RuntimeError as error:  # a '~name' of nobody, or symbolic links that go round in a circle
+        raise UsageError(f"there is no such place as {text}: {error}") from error
 
 
 def make_bundle(
@@ -109,7 +112,7 @@ def make_bundle(
     output = _output(settings, cache, name)
     failed_list = settings.path("failed-list", f"{name}-failed.txt" if name else None)
     called = name or bundle.name_of(output.destination)
-    return Bundle(called, images, cache, output, failed_list, _access(settings), _jobs(settings), lock_file)
+    return Bundle(called, images, cache, output, failed_list, access(settings), jobs(settings), lock_file)
 
 
 def platforms(settings: Settings) -> PlatformFilter:
@@ -132,7 +135,7 @@ def check_jobs(number: int) -> None:
         raise UsageError(f"invalid value {number} for -j: use a number from 1 to {bundle.MAX_JOBS}")
 
 
-def _jobs(settings: Settings) -> int:
+def jobs(settings: Settings) -> int:
     number = settings.number("jobs")
     check_jobs(number)
     if number > bundle.MAX_JOBS:
@@ -197,7 +200,7 @@ def _check_destination(destination: Path, compression: Compression, cache: Path)
         log.warning("-d %s: the file will be %s, whatever its name says", destination.name, compression.value)
 
 
-def _access(settings: Settings) -> Access:
+def access(settings: Settings) -> Access:
     retries = settings.number("retry")
     if retries < 0:
         raise UsageError(f"invalid value {retries} for -retry: use 0 or more")

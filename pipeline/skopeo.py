@@ -3,7 +3,8 @@
 In come references and folders, out go bytes that registries served, or ``RegistryError`` with a cause. Promises: each
 skopeo runs in a session of its own, is killed with its whole group on an interruption, and dies with us where Linux can do
 that; what can pass is tried again with growing pauses, what cannot is not; a registry that says "too many requests" slows
-down all its workers together; no secret stands in an argument, a log line or an error.
+down all its workers together, from its first such answer on; one that says nothing, or too much, is cut off; no secret stands
+in an argument, a log line or an error.
 
 skopeo 1.9.3 is the oldest that works. Its messages are all it tells about a failure, so they are classified here.
 """
@@ -11,36 +12,49 @@ skopeo 1.9.3 is the oldest that works. Its messages are all it tells about a fai
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
 import re
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from plumbum import local
 
 from .bundle import Access
-from .errors import Cause, EnvironmentProblem, RegistryError
+from .errors import Cause, ContentError, EnvironmentProblem, RegistryError
 from .interruption import Interruption
 from .logs import log
+from .redaction import redact
 from .reference import Reference
+from .throttle import GivenUp, Throttle
 
 OLDEST = (1, 9, 3)
 INSTALL = "TIP: install it, e.g. 'apt-get install skopeo', 'dnf install skopeo' or 'brew install skopeo'"
-INSPECT_TIMEOUT = 180.0
+INSPECT_TIMEOUT = 60.0
 """Seconds for a manifest or a config, of which none is large."""
+HELPER_TIMEOUT = 60.0
+"""Seconds for a credential helper, which may ask the user to unlock a keychain."""
 VERSION_TIMEOUT = 30.0
 """Seconds for ``skopeo --version``, on a disk that sleeps, say."""
-STALL_TIMEOUT = 180.0
-"""Seconds without a single new byte, after which a copy is given up and tried again."""
+STALL_TIMEOUT = 120.0
+"""Seconds without a single new byte, after which a copy is given up and tried again. Some mirrors fetch a whole layer before
+they send its first byte."""
+PUSH_TIMEOUT = 600.0
+"""Seconds without a byte that goes out: a registry on an object store may need minutes for a large layer once it has it all."""
+LONGEST_WAIT = 120.0
+"""Seconds that a registry may ask us to wait (``Retry-After``). skopeo would obey without limit."""
+POLL = 1.0
+"""Seconds between two looks at a running skopeo."""
+MARGIN = 16 * 1024 * 1024
+"""Bytes that a copy may write beyond the layers it lacks: manifests and configs."""
 MAX_PAUSE = 60.0
 """Seconds between two attempts at the most."""
 
@@ -66,12 +80,19 @@ _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
 )
 # What people called things: an image named "certificate" or a tag "503" is no reason.
 _NAMES = re.compile(r"\b(?:docker|https?)://[^\s\"]+|\boci:\S+|\b(?:manifest|tag) \S+ in \S+|\bregistry [^\s\"]+:(?=\s)")
-_DISK = re.compile(r"no space left on device|disk quota exceeded|read-only file system")
-_SECRETS = (
-    (re.compile(r"(://)[^/\s\"]+@"), r"\1***@"),
-    (re.compile(r"(https?://[^\s\"?]+)\?[^\s\"]+"), r"\1?***"),
-    (re.compile(r"(authorization:?\s*\w+\s+)\S+", re.IGNORECASE), r"\1***"),
+# As Go words it: "write PATH: no space left on device", "rename PATH PATH: permission denied".
+_LOCAL = re.compile(
+    r"\b(?:open|openat|create|write|mkdir|rename|link|symlink|chmod|close|f?sync|stat|lstat|truncate|unlinkat|remove)"
+    r" ([^:\n]+):+ "
+    r"(no space left on device|disk quota exceeded|read-only file system|permission denied|file too large|input/output error"
+    r"|operation not permitted|too many open files)"
 )
+_HELPER = re.compile(r"[A-Za-z0-9._-]+")
+_FULL = ("no space left on device", "disk quota exceeded")
+_WRONG_BYTES = re.compile(
+    r"digest did not match|digest \S+ does not match|does not match provided manifest digest", re.IGNORECASE
+)
+_TOO_MANY = re.compile(rb"Too many requests to \S+ sleeping for ([0-9.]+) seconds")
 _FRAME = re.compile(r'^((Error parsing image name "[^"]*"|initializing source \S+): )+')
 _LOG_LINE = re.compile(r'^time="[^"]*" level=(\w+) msg="?(.*?)"?$')
 
@@ -80,35 +101,6 @@ def classify(text: str) -> Cause:
     """Why skopeo failed, from what it said."""
     reason = _NAMES.sub(" ", text)
     return next((cause for cause, pattern in _CAUSES if pattern.search(reason)), Cause.UNKNOWN)
-
-
-def redact(text: str) -> str:
-    """``text`` without passwords, tokens and signed query strings."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-@dataclass
-class Throttle:
-    """Holds back all requests to a registry after it said that they are too many. Thread-safe."""
-
-    interruption: Interruption
-    _not_before: dict[str, float] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def wait(self, registry: str) -> None:
-        while True:
-            with self._lock:
-                pause = self._not_before.get(registry, 0.0) - time.monotonic()
-            if pause <= 0:
-                return
-            # Not all at once when it is over.
-            self.interruption.sleep(pause + random.uniform(0, 0.5))
-
-    def hold(self, registry: str, seconds: float) -> None:
-        with self._lock:
-            self._not_before[registry] = max(self._not_before.get(registry, 0.0), time.monotonic() + seconds)
 
 
 class Skopeo:
@@ -121,6 +113,10 @@ class Skopeo:
         self._environment = _environment(access)
         self._program = find_program()
 
+    def is_held(self, registry: str) -> bool:
+        """Whether a request to this registry would have to wait."""
+        return self._throttle.is_held(registry)
+
     def manifest(self, reference: Reference) -> bytes:
         """The raw manifest or index that ``reference`` names, byte for byte as served."""
         return self._retry(reference, lambda: self._inspect(reference, "--raw"))
@@ -129,8 +125,18 @@ class Skopeo:
         """The raw config blob of the image manifest that ``reference`` names."""
         return self._retry(reference, lambda: self._inspect(reference, "--config", "--raw"))
 
-    def copy(self, reference: Reference, cache: Path, folder: str, shared: str, fresh: Callable[[], None]) -> None:
+    def copy(
+        self,
+        reference: Reference,
+        cache: Path,
+        folder: str,
+        shared: str,
+        fresh: Callable[[], None],
+        expected: int | None = None,
+    ) -> None:
         """Copy one image manifest into the OCI layout ``folder``, its blobs into ``shared``, both relative to ``cache``.
+
+        ``expected`` is how many bytes of layers it lacks: one that serves much more is cut off before the disk is full.
 
         Relative, because skopeo splits ``oci:PATH:TAG`` at colons and the path to the cache may hold one. ``fresh`` is
         called before each attempt and must leave ``folder`` empty: skopeo appends to what it finds.
@@ -144,12 +150,45 @@ class Skopeo:
 
         def attempt() -> None:
             fresh()
-            self._run(arguments, cwd=cache, watch=cache / folder)
+            most = None if expected is None else expected + MARGIN
+            watch = _Watch(STALL_TIMEOUT, lambda: bytes_below(cache / folder), most)
+            self._run(reference.registry, arguments, watch, cache, (f"{folder}/", f"{shared}/", str(cache)))
 
         self._retry(reference, attempt)
 
+    def push(
+        self,
+        source: Reference,
+        login: Path,
+        target: Reference,
+        *,
+        index_only: bool,
+        sent: Callable[[], int],
+        refused: Callable[[], ContentError | None],
+    ) -> None:
+        """Copy ``source``, on a registry of our own whose login is in a file, to ``target``, bit for bit, with all that it
+        names; or nothing but the index itself. ``sent`` tells how many bytes went out of that registry, ``refused`` what it
+        could not give: that is raised, and not tried again.
+        """
+        arguments = [
+            *("copy", "--quiet", "--preserve-digests", f"--multi-arch={'index-only' if index_only else 'all'}"),
+            *("--src-tls-verify=false", "--src-authfile", str(login), *self._flags("--dest-")),
+            *(f"docker://{source}", f"docker://{target}"),
+        ]
+
+        def attempt() -> None:
+            try:
+                self._run(target.registry, arguments, _Watch(PUSH_TIMEOUT, sent))
+            except RegistryError as error:
+                if (reason := refused()) is not None:
+                    raise reason from error
+                raise
+
+        self._retry(target, attempt)
+
     def _inspect(self, reference: Reference, *options: str) -> bytes:
-        return self._run(["inspect", *options, *self._flags("--"), f"docker://{reference}"])
+        arguments = ["inspect", *options, *self._flags("--"), f"docker://{reference}"]
+        return self._run(reference.registry, arguments, _Watch(INSPECT_TIMEOUT))
 
     def _flags(self, prefix: str) -> list[str]:
         flags = [] if self._access.tls_verify else [f"{prefix}tls-verify=false"]
@@ -160,56 +199,99 @@ class Skopeo:
         return flags
 
     def _retry(self, reference: Reference, attempt: Callable[[], _T]) -> _T:
-        for number in range(1, self._access.retries + 2):
-            self._throttle.wait(reference.registry)
+        registry, retries = reference.registry, self._access.retries
+        wrong = 0
+        for number in range(1, retries + 2):
+            self._throttle.wait(registry)
             try:
-                return attempt()
+                result = attempt()
             except RegistryError as error:
+                if not error.cause.can_pass:
+                    self._throttle.answered(registry)
+                    raise
+                if _WRONG_BYTES.search(str(error)):
+                    wrong += 1
+                    if wrong == 2 or number > retries:
+                        times = ", twice," if wrong == 2 else ""
+                        what = f"the registry served{times} bytes that do not match their digest"
+                        raise ContentError(f"{what}: {error}") from error
+                self._throttle.failed(registry, str(error))
                 pause = min(MAX_PAUSE, 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
                 if error.cause is Cause.RATE_LIMITED:
-                    self._throttle.hold(reference.registry, pause * 4)
-                if not error.cause.can_pass or number > self._access.retries:
+                    self._throttle.hold(registry, pause * 4)
+                if number > retries or isinstance(error, GivenUp):
                     raise
-                log.warning("%s: %s; trying again in %.1f s (%d of %d)", reference, error, pause, number, self._access.retries)
+                log.warning("%s: %s; trying again in %.1f s (%d of %d)", reference, error, pause, number, retries)
                 self._interruption.sleep(pause)
+            else:
+                self._throttle.answered(registry)
+                return result
         raise AssertionError("unreachable")
 
-    def _run(self, arguments: Sequence[str], cwd: Path | None = None, watch: Path | None = None) -> bytes:
-        """Run skopeo once; its standard output. ``watch`` is a folder whose growth shows that data comes."""
+    def _run(
+        self, registry: str, arguments: Sequence[str], watch: _Watch, cwd: Path | None = None, ours: tuple[str, ...] = ()
+    ) -> bytes:
+        """Run skopeo once; its standard output. ``ours`` are the places that it writes to, as it may call them."""
         self._interruption.check()
         started = time.monotonic()
+
+        def too_many(seconds: float) -> None:
+            # skopeo waits for itself, up to four times; we see to it that the others do not ask in the meantime.
+            if seconds > LONGEST_WAIT:
+                raise GivenUp(f"{Cause.RATE_LIMITED.value}: the registry asks to wait for {seconds:.0f} s", Cause.RATE_LIMITED)
+            watch.postpone(seconds)
+            self._throttle.hold(registry, seconds)
+
+        words = _Words(too_many)
         process = self._start(arguments, cwd)
         with process, self._interruption.stopping(lambda: _kill(process)):
             try:
-                (out, err), stalled = _communicate(process, watch)
+                out = _communicate(process, watch, words)
+            except RegistryError:
+                # Killed by an interruption, it may seem to be stalled.
+                self._interruption.check()
+                raise
             finally:
                 _kill(process)
-        log.debug("skopeo %s: exit %d, %.2f s", redact(shlex.join(arguments)), process.returncode, time.monotonic() - started)
+        log.debug("skopeo %s: exit %d, %.2f s", shlex.join(arguments), process.returncode, time.monotonic() - started)
         self._interruption.check()
         if process.returncode == 0:
             return out
-        if stalled:
-            raise RegistryError(Cause.STALLED.value, Cause.STALLED)
-        message = _message(err.decode(errors="replace"))
-        if _DISK.search(message):
-            raise EnvironmentProblem(
-                f"the disk of the cache takes no more; what was complete is kept\n{message}\n"
-                "TIP: see to it (free some space, say) and run the same command again"
-            )
+        message = _message(words.text)
+        _check_local(message, ours)
         cause = classify(message)
-        raise RegistryError(f"{cause.value}: {message}", cause)
-
+        raise RegistryError(f"{cause.value}: {_shortened(message)}", cause)
 
     def _start(self, arguments: Sequence[str], cwd: Path | None) -> subprocess.Popen[bytes]:
         program, *first = self._program
         process: subprocess.Popen[bytes] = local[program].popen(
-            [*first, *arguments],
+            [*first, "--debug", *arguments],  # for _TOO_MANY; the rest of it is dropped
             cwd=str(cwd) if cwd else None,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             new_session=True,
         )  # type: ignore[assignment]  # plumbum's class decodes nothing, whatever its annotation says
         return process
+
+
+def ask_helper(name: str, registry: str) -> tuple[str, str] | None:
+    """User and password for a registry from ``docker-credential-NAME``, or None where it has none or cannot be asked.
+
+    Protocol: https://github.com/docker/docker-credential-helpers.
+    """
+    program = shutil.which(f"docker-credential-{name}") if _HELPER.fullmatch(name) else None
+    if program is None:
+        log.warning("there is no docker-credential-%s on the PATH, which holds the login to %s", name, registry)
+        return None
+    try:
+        result = subprocess.run(
+            [program, "get"], input=registry.encode(), capture_output=True, check=False, timeout=HELPER_TIMEOUT
+        )
+        document = json.loads(result.stdout) if result.returncode == 0 else {}
+        return (str(document["Username"]), str(document["Secret"])) if document else None
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
+        log.warning("docker-credential-%s gives no login to %s", name, registry)
+        return None
 
 
 @functools.cache
@@ -250,25 +332,72 @@ def _environment(access: Access) -> dict[str, str]:
     return environment
 
 
-def _communicate(process: subprocess.Popen[bytes], watch: Path | None) -> tuple[tuple[bytes, bytes], bool]:
-    """Wait for the end of ``process``; kill it when nothing moves any more. Its output, and whether it was killed."""
-    if watch is None:
-        try:
-            return process.communicate(timeout=INSPECT_TIMEOUT), False
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            return process.communicate(), True
-    last, since = -1, time.monotonic()
-    while True:
-        try:
-            return process.communicate(timeout=5.0), False
-        except subprocess.TimeoutExpired:
-            size = bytes_below(watch)
-            if size != last:
-                last, since = size, time.monotonic()
-            elif time.monotonic() - since > STALL_TIMEOUT:
-                _kill(process)
-                return process.communicate(), True
+class _Watch:
+    """Sees to it that a skopeo gets on, and that it does not write more than it should."""
+
+    def __init__(self, limit: float, growth: Callable[[], int] = lambda: 0, most: int | None = None) -> None:
+        self._limit = limit
+        self._growth = growth
+        self._most = most
+        self._last, self._since = -1, time.monotonic()
+
+    def look(self) -> None:
+        """Raises RegistryError when nothing has moved for too long, ContentError when there is too much."""
+        size = self._growth()
+        if self._most is not None and size > self._most:
+            raise ContentError(f"the registry serves more than its manifest says: {size:,} bytes and no end")
+        if size != self._last:
+            self._last, self._since = size, max(time.monotonic(), self._since)
+        elif time.monotonic() - self._since > self._limit:
+            raise RegistryError(f"{Cause.STALLED.value}, for {self._limit:.0f} s", Cause.STALLED)
+
+    def postpone(self, seconds: float) -> None:
+        """It is going to wait for so long, as it was told to."""
+        self._since = time.monotonic() + seconds
+
+
+class _Words:
+    """What skopeo says: its debug output is looked at and dropped, the rest is ``kept``."""
+
+    def __init__(self, too_many: Callable[[float], None]) -> None:
+        self.kept = bytearray()
+        self._too_many = too_many
+        self._rest = bytearray()
+
+    def extend(self, data: bytes) -> None:
+        self._rest += data
+        *lines, self._rest = self._rest.split(b"\n")
+        for line in lines:
+            if b" level=debug " not in line[:80]:
+                self.kept += line + b"\n"
+            elif match := _TOO_MANY.search(line):
+                self._too_many(float(match[1]))
+
+    @property
+    def text(self) -> str:
+        return (self.kept + self._rest).decode(errors="replace")
+
+
+def _communicate(process: subprocess.Popen[bytes], watch: _Watch, words: _Words) -> bytes:
+    """The standard output of ``process`` when it has ended; ``words`` takes its standard error."""
+    assert process.stdout and process.stderr
+    out = bytearray()
+    next_look = time.monotonic() + POLL
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, out)
+        selector.register(process.stderr, selectors.EVENT_READ, words)
+        while selector.get_map():
+            for key, _ in selector.select(max(0.0, next_look - time.monotonic())):
+                data = os.read(key.fd, 1 << 16)
+                if data:
+                    key.data.extend(data)
+                else:
+                    selector.unregister(key.fileobj)
+            if time.monotonic() >= next_look:
+                watch.look()
+                next_look = time.monotonic() + POLL
+    process.wait()
+    return bytes(out)
 
 
 def bytes_below(folder: Path) -> int:
@@ -292,6 +421,21 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
+def _check_local(message: str, ours: tuple[str, ...]) -> None:
+    """Raises EnvironmentProblem for what is wrong with our own disk, which a registry's words must not pretend."""
+    for path, problem in _LOCAL.findall(message):
+        if ours and path.startswith(ours):
+            if problem in _FULL:
+                raise EnvironmentProblem(
+                    f"the disk of the cache is full; what was complete is kept\n{_shortened(message)}\n"
+                    "TIP: free some space and run the same command again"
+                )
+            raise EnvironmentProblem(
+                f"the cache cannot be written: {_shortened(message)}\n"
+                "TIP: see to it, or name another folder with -cache, and run the same command again"
+            )
+
+
 def _message(text: str) -> str:
     """The reason in skopeo's output: its last fatal line, without the frame and the reference around it."""
     reason = ""
@@ -299,5 +443,8 @@ def _message(text: str) -> str:
         match = _LOG_LINE.match(line.strip())
         if match is None or match[1] == "fatal":
             reason = match[2] if match else line.strip() or reason
-    reason = _FRAME.sub("", redact(reason.replace('\\"', '"'))) or "skopeo failed without a word"
-    return reason if len(reason) <= 500 else reason[:497] + "..."
+    return _FRAME.sub("", redact(reason.replace('\\"', '"'))) or "skopeo failed without a word"
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= 500 else message[:497] + "..."

@@ -8,6 +8,7 @@ ours left under other names are removed, and nothing else.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,18 +24,22 @@ def split(cache: Cache, state: BundleState, bundle: Bundle, references: Sequence
     assert packed is not None, "compress wrote it just now"
     if bundle.is_cache:
         publish(cache, state)
+        files.sync_file_system(cache.root)
     earlier = read_finished(state.output)
     finished = Finished(packed.files, tuple(references))
     journal = {"finished": finished.to_json(), "stale": _stale(earlier, packed.files), "checksums": _checksum_path(bundle)}
-    files.write_atomic(state.journal, files.dump_json(journal))
+    files.write_atomic(state.journal, files.dump_sealed(journal))
     roll_forward(state)
 
 
 def roll_forward(state: BundleState) -> None:
-    """Complete the change-over in the journal, if there is one. May be repeated at any point."""
-    journal = files.read_json(state.journal)
+    """Complete the change-over in the journal, if there is one. May be repeated at any point.
+
+    One that cannot be completed, as somebody else has been at work on the files, is dropped: what is there is packed anew.
+    """
+    journal = files.read_sealed(state.journal)
     finished = parse_finished(journal.get("finished") if isinstance(journal, dict) else None)
-    if finished is None:
+    if finished is None or not all(file.is_waiting or file.is_in_place for file in finished.files):
         state.journal.unlink(missing_ok=True)
         return
     checksums = Path(journal["checksums"]) if journal["checksums"] else None
@@ -42,13 +47,15 @@ def roll_forward(state: BundleState) -> None:
         checksums.unlink(missing_ok=True)
     for file in finished.files:
         _into_place(file)
+    folders = {Path(file.name).parent for file in finished.files}
+    for folder in folders:
+        files.sync_folder(folder)
+    # The old ones go when the new ones are there for good.
     for name in journal["stale"]:
         files.remove(Path(name))
-    for folder in {Path(file.name).parent for file in finished.files}:
-        files.sync_folder(folder)
     if checksums is not None:
         files.write_atomic(checksums, checksum_lines(finished.files))
-    files.write_atomic(state.output, files.dump_json(finished.to_json()))
+    files.write_atomic(state.output, files.dump_sealed(finished.to_json()))
     state.journal.unlink()
 
 
@@ -75,7 +82,14 @@ def is_current(cache: Cache, state: BundleState, bundle: Bundle) -> bool:
 
 def checksum_lines(packed: Sequence[PackedFile]) -> bytes:
     """What ``sha256sum`` would print for the files, run in their folder."""
-    return "".join(f"{file.sha256}  {Path(file.name).name}\n" for file in packed).encode()
+    return b"".join(_checksum_line(file) for file in packed)
+
+
+def _checksum_line(file: PackedFile) -> bytes:
+    name = Path(file.name).name
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n")
+    # coreutils manual, "md5sum invocation": a line with an escaped name begins with a backslash.
+    return os.fsencode(f"{chr(92) if escaped != name else ''}{file.sha256}  {escaped}\n")
 
 
 def _into_place(file: PackedFile) -> None:

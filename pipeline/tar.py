@@ -136,8 +136,8 @@ def _parse_time(text: Any) -> datetime | None:
     if match is None:
         return None
     try:
-        return datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00"))
-    except ValueError:
+        return datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00")).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return None
 
 

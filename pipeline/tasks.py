@@ -10,7 +10,6 @@ digest is a perfect stand-in for the blobs. What no file carries (an order, a co
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -18,14 +17,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from . import compress, copy, files, index, resolve, split, tar
+from . import compress, copy, description, files, imagelist, index, resolve, split, tar
+from .actions import Actions
 from .bundle import Bundle, BundleImage
 from .choice import Choice, PlatformImage
-from .engine import AFTER, TaskDict, failed, unchanged
-from .errors import Cause, EnvironmentProblem, ImageError, ImageToolsError, Interrupted, RegistryError
+from .engine import AFTER, HELD, TaskDict, unchanged
+from .errors import ImageError
 from .interruption import Interruption
 from .layout import INDEX, BundleState, Cache
-from .logs import about, log
+from .logs import log
 from .plan import PlatformKey
 from .reference import Reference
 from .skopeo import Skopeo, bytes_below
@@ -33,26 +33,20 @@ from .tracking import Tracker
 
 LAYOUT_VERSION = 1
 """Of the archive's contents; a new one makes every bundle pack again."""
-_TIPS = {
-    Cause.CERTIFICATE: "TIP: name the folder of a private authority's ca.crt with -cert-dir; -tls-verify=false goes without TLS",
-    Cause.UNAUTHORIZED: "TIP: log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
-}
 
 
-class Workshop:
+class Workshop(Actions):
     """What the tasks of one run share: the cache, skopeo, leases, the wish to stop, and what went wrong."""
 
     def __init__(self, bundle: Bundle, interruption: Interruption, beside: Workshop | None = None) -> None:
         """``beside`` is the workshop of another bundle on the same cache, in the same run."""
+        super().__init__()
         self.bundle = bundle
         self.cache: Cache = beside.cache if beside else Cache(bundle.cache)
         self.state: BundleState = self.cache.bundle_state(bundle)
         self.interruption = interruption
         self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
-        self.before_each: Callable[[], None] = lambda: None
         self.planned: dict[Reference, Choice] = {}
-        self.errors: dict[str, ImageToolsError] = {}
-        self.fatal: EnvironmentProblem | None = None
         self.tracker = Tracker(self.cache.has)
         self.fetched = 0
         self._lock = threading.Lock()
@@ -61,6 +55,26 @@ class Workshop:
     def skopeo(self) -> Skopeo:
         return Skopeo(self.bundle.access, self.interruption)
 
+    def begin(self) -> None:
+        """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
+
+        Call under the lock. Raises EnvironmentProblem, and OSError where the disk does not take it.
+        """
+        destination = self.bundle.output.destination
+        self.cache.prepare()
+        self.cache.clean_up()
+        split.roll_forward(self.state)
+        compress.remove_leftovers(self.state, self.bundle)
+        for path in (self.bundle.failed_list, self.bundle.output.checksum_file, self.bundle.lock_file, destination):
+            for leftover in files.temporary_leftovers(path) if path else ():
+                if not compress.is_waiting(self.state, leftover):
+                    files.remove(leftover)
+
+    def remember(self, images: Sequence[BundleImage]) -> None:
+        """Keep the list: going on after an interruption needs no typing, and nothing that it needs is pruned."""
+        files.write_if_changed(self.state.kept_list, imagelist.format_list(image.text for image in images))
+        description.write(self.state.description, self.bundle, images)
+
     def count_fetched(self, size: int) -> None:
         with self._lock:
             self.fetched += size
@@ -68,33 +82,8 @@ class Workshop:
     def action(
         self, task: str, work: Callable[[], object], image: BundleImage | None = None, img_id: int = 0
     ) -> Callable[[], Any]:
-        """What doit calls. It gets a message, as it drops exceptions; we keep the exception."""
-
-        def act() -> Any:
-            if self.fatal is not None:
-                return failed("not tried: " + str(self.fatal).partition("\n")[0])
-            with about(image.m_id if image else 0, img_id, task, image.text if image else ""):
-                try:
-                    self.before_each()
-                    work()
-                    return None
-                except Interrupted as error:
-                    return self._fail(task, error)
-                except ImageToolsError as error:
-                    log.error("%s: %s", task.partition(":")[2], _advised(error))
-                    return self._fail(task, error)
-                except OSError as error:
-                    problem = _disk_problem(error)
-                    log.error("%s", problem)
-                    return self._fail(task, problem)
-
-        return act
-
-    def _fail(self, task: str, error: ImageToolsError) -> Any:
-        self.errors[task] = error
-        if isinstance(error, EnvironmentProblem):
-            self.fatal = error
-        return failed(_advised(error))
+        """As ``act``, about an image of the bundle."""
+        return self.act(task, work, image.m_id if image else 0, img_id, image.text if image else "")
 
 
 def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
@@ -113,6 +102,7 @@ def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
         "actions": [shop.action(f"resolve:{name}", work, first)],
         "targets": [str(shop.cache.resolved_record(first.reference))],
         "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
+        "meta": {HELD: partial(_is_held, shop, first)},
     }
 
 
@@ -137,7 +127,7 @@ def copy_tasks(
             "doc": f"fetch {image.reference} for {platform.platform}",
             "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image, platform.img_id)],
             "task_dep": after,
-            "meta": {AFTER: after},
+            "meta": {AFTER: after, HELD: partial(_is_held, shop, image)},
             "file_dep": [str(shop.cache.resolved_record(image.reference))],
             "targets": [str(copy.folder(shop.cache, image, platform) / INDEX)],
             "uptodate": [partial(copy.is_current, shop.cache, image, platform)],
@@ -209,7 +199,6 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
             unchanged(bundle=bundle.id, references=listed),
             partial(split.is_current, shop.cache, state, bundle),
         ],
-        "clean": [partial(split.remove, state, bundle)],
     }
     yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
 
@@ -222,6 +211,10 @@ def source_date_epoch() -> int | None:
     """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     return int(text) if text.isdecimal() else None
+
+
+def _is_held(shop: Workshop, image: BundleImage) -> bool:
+    return shop.skopeo.is_held(image.source.registry)
 
 
 def _resolve(shop: Workshop, image: BundleImage) -> None:
@@ -240,6 +233,7 @@ def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
     with shop.tracker.transfer(label, shop.cache.missing(platform.descriptor), growing):
         size = copy.copy(shop.cache, shop.skopeo, shop.leases, image, platform)
     shop.count_fetched(size)
+    shop.tracker.credit(f"copy:{copy_name(image, platform)}", size)
     seconds = time.monotonic() - started
     figures = {"bytes": size, "seconds": round(seconds, 3)}
     log.info("copied %s: %s bytes, %.1f s", label, f"{size:,}", seconds, extra=figures)
@@ -249,18 +243,3 @@ def _compress(shop: Workshop) -> None:
     output = shop.bundle.output
     log.info("writing %s", output.destination)
     compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.tracker.add)
-
-
-def _advised(error: ImageToolsError) -> str:
-    """What went wrong, with what to do about it."""
-    tip = _TIPS.get(error.cause) if isinstance(error, RegistryError) else None
-    return f"{error}\n{tip}" if tip else str(error)
-
-
-def _disk_problem(error: OSError) -> EnvironmentProblem:
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EnvironmentProblem(
-            f"{where}the disk is full; what was complete is kept\nTIP: free some space and run the same command again"
-        )
-    return EnvironmentProblem(f"{where}{error.strerror or error}\nTIP: see to it and run the same command again")

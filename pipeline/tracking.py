@@ -1,7 +1,8 @@
 """How far a run is: fed by the engine and the tasks, read by whoever shows it.
 
 The engine tells which tasks start and end; a copy says which blobs it lacks and where skopeo writes; ``snapshot`` looks at the
-disk, so that bytes are counted while they arrive, and each blob once, however many images wait for it.
+disk, so that bytes are counted while they arrive, and each blob once, however many images wait for it. What is past is kept
+for the summary and the report: how long each act took (``seconds``), and who worked on what, when (``history``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .engine import Status, TaskResult
@@ -46,6 +47,28 @@ class Snapshot:
         return max(0, self.tasks - self.finished - self.up_to_date - self.failed - len(self.rows))
 
 
+@dataclass(frozen=True)
+class Span:
+    """A task that had something to do. Times in seconds since the run began; workers count from 1 in each act."""
+
+    task: str
+    worker: int
+    start: float
+    end: float
+    status: Status
+    size: int
+    """Bytes that it fetched or packed."""
+
+
+@dataclass
+class _Work:
+    task: str
+    worker: int
+    start: float
+    end: float | None = None
+    size: int = 0
+
+
 @dataclass
 class _Flight:
     label: str
@@ -61,29 +84,78 @@ class Tracker:
         self._has = has
         self._lock = threading.Lock()
         self._flights: list[_Flight] = []
+        self.started_at = time.time()
+        self._origin = time.monotonic()
+        self._history: list[Span] = []
+        self._open: dict[str, _Work] = {}
+        self._seconds: dict[str, float] = {}
+        self._act = ""
+        self._act_since: float | None = None
         self.begin("", 0, 0, "")
 
     def begin(self, act: str, tasks: int, total: int, counted: str) -> None:
         """Start an act of ``tasks`` tasks and ``total`` bytes; only tasks named ``counted:…`` count."""
+        self.end()
         with self._lock:
             self._act, self._tasks, self._total, self._counted_task = act, tasks, total, f"{counted}:"
+            self._act_since = self._now()
+            self._workers: dict[int, _Work] = {}
             self._done = 0
             self._arrived: set[Digest] = set()
             self._results: Counter[Status] = Counter()
 
+    def end(self) -> None:
+        """The act is over; the time until the next one begins is nobody's."""
+        with self._lock:
+            if self._act and self._act_since is not None:
+                self._seconds[self._act] = self._seconds.get(self._act, 0.0) + self._now() - self._act_since
+            self._act_since = None
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """How long each act took, those that are over."""
+        with self._lock:
+            return dict(self._seconds)
+
+    @property
+    def history(self) -> tuple[Span, ...]:
+        """All tasks that ended, in that order. What was up to date is not among them: there was nothing to do."""
+        with self._lock:
+            return tuple(self._history)
+
     def started(self, task: str) -> None:
         log.debug("%s: started", task)
+        with self._lock:
+            thread, now = threading.get_ident(), self._now()
+            before = self._workers.get(thread)
+            if before is not None and before.end is None:
+                before.end = now  # the engine hears of it a moment later
+            worker = before.worker if before is not None else len(self._workers) + 1
+            self._workers[thread] = self._open[task] = _Work(task, worker, now)
 
     def finished(self, task: str, result: TaskResult) -> None:
         log.debug("%s: %s", task, result.message or result.status.value)
-        if task.startswith(self._counted_task):
-            with self._lock:
+        with self._lock:
+            if task.startswith(self._counted_task):
                 self._results[result.status] += 1
+            work = self._open.pop(task, None)
+            if work is not None:
+                work.end = self._now() if work.end is None else work.end
+                self._history.append(Span(task, work.worker, work.start, work.end, result.status, work.size))
 
     def add(self, size: int) -> None:
         """Count bytes that were dealt with."""
         with self._lock:
             self._done += size
+
+    def credit(self, task: str, size: int) -> None:
+        """Say how many bytes ``task``, which is at work, has dealt with."""
+        with self._lock:
+            if task in self._open:
+                self._open[task].size = size
+
+    def _now(self) -> float:
+        return time.monotonic() - self._origin
 
     @contextlib.contextmanager
     def transfer(self, label: str, missing: Sequence[Descriptor], growing: Callable[[], int]) -> Iterator[None]:

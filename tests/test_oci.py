@@ -348,7 +348,11 @@ KEYS = st.sampled_from(
     "mediaType digest size platform annotations urls os architecture variant os.version os.features config layers manifests "
     "schemaVersion signatures protected formatLength formatTail subject artifactType data".split()
 )
-ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=6)
+def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4)
+
+
+ANYTHING = st.recursive(SCALARS, _nest, max_leaves=6)
 DESCRIPTORS = st.fixed_dictionaries(
     {"digest": st.sampled_from([A, B, C]) | SCALARS, "size": st.integers(0, 9) | SCALARS},
     optional={"mediaType": SCALARS, "platform": ANYTHING, "annotations": ANYTHING, "urls": ANYTHING},

@@ -1,7 +1,7 @@
 """zstd frames (RFC 8878).
 
-A stored frame is made of raw blocks of 128 KiB; its window is as large, and it is no "single segment" frame, so that a
-decoder needs no more memory than that for a blob of any size. A note is a skippable frame.
+A stored frame is made of raw blocks of 128 KiB with their header; its window is as large, and it is no "single segment"
+frame, so that a decoder needs no more memory than that for a blob of any size. A note is a skippable frame.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ZstdFraming(Framing):
     levels = range(1, 20)
     packed_name = "zstd"
     stored_name = "raw"
-    block_size = 128 * 1024
+    block_size = 128 * 1024 - 3
     block_header_size = 3
     has_checksum = False
 

@@ -6,15 +6,17 @@ message or an image's name reaches the terminal.
 
 from .loglines import FORMATS, start_logging
 from .progress import MODES, restore_terminal, show_progress
-from .summary import Summary, print_failures, print_plan, print_problem, print_summary
-from .text import bytes_text, harmless
+from .summary import Summary, plan_line, print_failures, print_plan, print_problem, print_summary
+from .text import bytes_text, duration_text, harmless
 
 __all__ = [
     "FORMATS",
     "MODES",
     "Summary",
     "bytes_text",
+    "duration_text",
     "harmless",
+    "plan_line",
     "print_failures",
     "print_plan",
     "print_problem",

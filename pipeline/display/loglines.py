@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from ..logs import log, subject
+from ..redaction import redact
 from .text import harmless
 
 FORMATS = ("text", "json")
@@ -33,7 +34,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         about = subject()
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(record.created))
-        entry: dict[str, object] = {"time": when, "level": _level(record), "message": record.getMessage()}
+        entry: dict[str, object] = {"time": when, "level": _level(record), "message": redact(record.getMessage())}
         known = {"m_id": about.m_id, "img_id": about.img_id, "task": about.task, "image": about.image}
         entry |= {key: value for key, value in known.items() if value}
         entry |= {key: record.__dict__[key] for key in _EXTRA if key in record.__dict__}

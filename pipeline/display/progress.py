@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from ..logs import log
 from ..tracking import Snapshot
-from .text import bytes_text
+from .text import bytes_text, duration_text
 
 MODES = ("auto", "rich", "plain", "none")
 PLAIN_INTERVAL = 15.0
@@ -109,11 +109,3 @@ def amounts(snapshot: Snapshot, rate: float) -> str:
     if rate:
         text += f", {bytes_text(rate)}/s, {duration_text((snapshot.total - snapshot.done) / rate)} left"
     return text
-
-
-def duration_text(seconds: float) -> str:
-    """``4 s``, ``2 min``, ``1 h 20 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

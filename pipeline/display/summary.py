@@ -2,70 +2,116 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..bundle import Bundle, BundleImage
 from ..plan import Need, Plan
 from ..result import PackedFile
-from .text import bytes_text, harmless
+from .style import columns, styled
+from .text import bytes_text, duration_text, harmless
+
+MAX_FAILURES = 30
+"""That many are shown with their reasons; the rest are in the failed list, the log and the report."""
+MAX_NAMES = 5
+"""Images that are named of those that failed for one and the same reason."""
+FEW = 3
+"""As many images with one reason are told one by one."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to. ``kept`` says why an earlier archive was left as it was."""
+    """What a run came to. ``kept`` says why an earlier archive was left as it was; ``seconds`` is by act."""
 
     bundle: Bundle
     saved: int
+    reused: int
     plan: Plan
     failures: Mapping[BundleImage, str]
     fetched: int
+    seconds: Mapping[str, float]
     repacked: bool
     files: Sequence[PackedFile]
     kept: str
+    report: Path | None
     how_to_go_on: str
 
 
+def plan_line(plan: Plan, found: Sequence[Need]) -> str:
+    """The plan in one line, for the log."""
+    what = (_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob"))
+    sizes = f"{bytes_text(plan.to_fetch)} to fetch, {bytes_text(plan.here)} here already"
+    rooms = [f"{bytes_text(need.needed)} of {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
+    disk = f"; disk: {'; '.join(rooms)}" if rooms else ""
+    return f"plan: {', '.join(what)}: {sizes}, {bytes_text(plan.shared)} saved by sharing{disk}"
+
+
 def print_plan(plan: Plan, found: Sequence[Need]) -> None:
-    print(f"images             {plan.images}")
-    print(f"image/arches       {plan.platforms}")
-    print(f"blobs              {plan.blobs}, {bytes_text(plan.total)} ({bytes_text(plan.shared)} saved by sharing)")
-    print(f"here already       {bytes_text(plan.here)}")
-    print(f"to fetch           {bytes_text(plan.to_fetch)}")
+    _row("images", str(plan.images))
+    _row("image/arches", str(plan.platforms))
+    _row("blobs", f"{plan.blobs}, {bytes_text(plan.total)} ({bytes_text(plan.shared)} saved by sharing)")
+    _row("here already", bytes_text(plan.here))
+    _row("to fetch", styled(bytes_text(plan.to_fetch), "bold"))
     for need in found:
-        verdict = "" if need.is_met else "   NOT ENOUGH"
-        print(f"disk               {bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {need.path}{verdict}")
+        verdict = "" if need.is_met else "   " + styled("NOT ENOUGH", "bad")
+        _row("disk", f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}{verdict}")
 
 
 def print_failures(failures: Mapping[BundleImage, str]) -> None:
+    """Each image with its reason; those with one reason together, where they are many."""
+    by_reason: dict[str, list[str]] = {}
     for image, reason in failures.items():
-        print(f"  {image.text}: " + harmless(reason).replace("\n", "\n      "))
+        by_reason.setdefault(reason, []).append(image.text)
+    shown = 0
+    for reason, names in by_reason.items():
+        if shown >= MAX_FAILURES:
+            print(f"  and {len(failures) - shown} more")
+            return
+        text = harmless(reason).replace("\n", "\n      ")
+        if len(names) <= FEW:
+            for name in names:
+                print(f"  {styled(name, 'bold')}: {text}")
+        else:
+            print(f"  {styled(f'{len(names)} images', 'bold')}: {text}")
+            print(*(f"      {name}" for name in names[:MAX_NAMES]), sep="\n")
+            if len(names) > MAX_NAMES:
+                print(f"      and {len(names) - MAX_NAMES} more")
+        shown += len(names)
 
 
 def print_summary(summary: Summary) -> None:
-    plan, output = summary.plan, summary.bundle.output
+    bundle, plan = summary.bundle, summary.plan
     total = summary.saved + len(summary.failures)
-    print(f"\nsaved {summary.saved} of {total} images: {plan.platforms} image/arches, {bytes_text(plan.total)}")
-    print(f"fetched {bytes_text(summary.fetched)}")
+    style = "good" if not summary.failures else "notable" if summary.saved else "bad"
+    images = f"{plan.platforms} image/arches, {bytes_text(plan.total)}"
+    shared = f" ({bytes_text(plan.shared)} saved by sharing)" if plan.shared else ""
+    print(f"\n{styled(f'saved {summary.saved} of {total} images', style)}: {images}{shared}")
+    for line in _acts(summary):
+        print(line)
     if summary.failures:
-        print(f"\nfailed {len(summary.failures)}, listed in {_shown(summary.bundle.failed_list)}:")
+        print(f"\n{styled(f'failed {len(summary.failures)}', 'bad')}, listed in {_shown(bundle.failed_list)}:")
         print_failures(summary.failures)
     print()
     if summary.kept:
-        print(summary.kept)
-    elif summary.bundle.is_cache and summary.saved:
-        print(f"{_shown(output.destination)} is the bundle")
+        print(harmless(summary.kept))
+    elif bundle.is_cache and summary.saved:
+        print(f"{_shown(bundle.output.destination)} is the bundle")
     elif summary.saved:
         print("written:" if summary.repacked else "unchanged since the last run:")
         for file in summary.files:
-            checksum = f"  {bytes_text(file.size)}  sha256:{file.sha256}" if file.sha256 else ""
-            print(f"  {_shown(Path(file.name))}{checksum}")
-        if output.is_archive:
-            print(f"check with: sha256sum -c {output.checksum_file.name}")
+            print(_file(file))
+        if bundle.output.is_archive:
+            print(f"check with: {_check(bundle.output.checksum_file)}")
+    if summary.report:
+        print(f"report: {_shown(summary.report)}")
     if summary.failures:
         print(summary.how_to_go_on)
+    elif not summary.kept:
+        source = shlex.quote(_shown(bundle.output.destination))
+        print(f"next, on the other side: {styled(f'image-tools load -s {source} -d REGISTRY', 'bold')}")
 
 
 def print_problem(text: str) -> None:
@@ -73,9 +119,53 @@ def print_problem(text: str) -> None:
     print(f"image-tools: {harmless(text)}", file=sys.stderr)
 
 
+def _acts(summary: Summary) -> Iterator[str]:
+    """What each act came to: bytes, time and rate."""
+    plan, seconds = summary.plan, summary.seconds
+    if "resolving" in seconds:
+        tags = _count(summary.saved + len(summary.failures), "image")
+        yield f"resolved {tags}{_time(seconds['resolving'])}"
+    taken = _time(seconds.get("copying", 0), summary.fetched) if summary.fetched else ""
+    yield f"fetched {bytes_text(summary.fetched)}{taken}"
+    if summary.reused:
+        yield f"reused {_count(summary.reused, 'image')}, {bytes_text(max(0, plan.total - summary.fetched))} here already"
+    if summary.repacked:
+        yield f"packed {bytes_text(plan.total)}{_time(seconds.get('packing', 0), plan.total)}"
+
+
+def _time(seconds: float, size: int = 0) -> str:
+    rate = f", {bytes_text(size / seconds)}/s" if size and seconds >= 0.05 else ""
+    return f" in {duration_text(seconds)}{rate}"
+
+
+def _file(file: PackedFile) -> str:
+    """A line; where the terminal is too narrow for it, the checksum gets a line of its own."""
+    name = _shown(Path(file.name))
+    if not file.sha256:
+        return f"  {name}"
+    line, checksum = f"  {name}  {bytes_text(file.size)}", f"sha256:{file.sha256}"
+    width = columns()
+    return f"{line}  {checksum}" if width is None or len(line) + 2 + len(checksum) <= width else f"{line}\n    {checksum}"
+
+
+def _check(checksums: Path) -> str:
+    """``sha256sum`` looks for the files in the current folder."""
+    command = f"sha256sum -c {shlex.quote(harmless(checksums.name))}"
+    here = checksums.parent == Path.cwd()
+    return command if here else f"cd {shlex.quote(_shown(checksums.parent))} && {command}"
+
+
+def _row(name: str, text: str) -> None:
+    print(f"{name:<19}{text}")
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
 def _shown(path: Path) -> str:
     """Relative where that is shorter to read and type."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return harmless(str(path.relative_to(Path.cwd())))
     except ValueError:
-        return str(path)
+        return harmless(str(path))

@@ -25,7 +25,7 @@ from .conftest import Sample
 BORDERS = sorted(
     {
         max(border * factor + delta, 0)
-        for border in (0, 512, 65535, 65536, 131072)
+        for border in (0, 512, 65535, 65536, 131069, 131072)
         for factor in (1, 2)
         for delta in (-1, 0, 1)
     }

@@ -8,6 +8,7 @@ error in the program's own reading does not hide one in its writing.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import io
 import json
@@ -126,11 +127,11 @@ class Unpacked:
         return {f"sha256:{path.name}": path.read_bytes() for path in (self.root / "share" / "sha256").iterdir()}
 
     @cached_property
-    def index(self) -> dict[str, Any]:
+    def index(self) -> Any:
         return load(self.root / "index.json")
 
     @cached_property
-    def images_list(self) -> dict[str, Any]:
+    def images_list(self) -> Any:
         return load(self.root / "saved-images-list.json")
 
     @property
@@ -215,7 +216,7 @@ def unpack(archive: Path = ARCHIVE, into: Path | None = None) -> Unpacked:
     """Unpack an archive, or volumes whose common name it is, with GNU tar, and check the result."""
     folder = into or Path(tempfile.mkdtemp(prefix="unpacked-", dir=Path.cwd()))
     folder.mkdir(parents=True, exist_ok=True)
-    volumes = sorted(archive.parent.glob(f"{archive.name}.part*"))
+    volumes = sorted(archive.parent.glob(f"{glob.escape(archive.name)}.part*"))
     with tempfile.NamedTemporaryFile() as whole:
         for volume in volumes or [archive]:
             whole.write(volume.read_bytes())

@@ -1,0 +1,70 @@
+"""What the commands have in common: one SOURCE among the flags, before or after them; help; the log; JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import settings
+from ..display import harmless, start_logging
+from ..errors import EXIT_OK, UsageError
+from ..goflags import Flag, FlagSet, HelpWanted, Value
+from ..settings import SETTINGS, Settings
+
+ACCESS = tuple(
+    Flag(setting.flag, setting.default, setting.help)
+    for setting in SETTINGS
+    if setting.key in ("authfile", "cert-dir", "tls-verify", "retry")
+)
+"""How registries are reached."""
+DEBUG = Flag("debug", False, "enable the debug output")
+JSON = Flag("json", False, "print one JSON document")
+
+
+def parse(flags: FlagSet, arguments: Sequence[str], about: str) -> tuple[Mapping[str, Value], Path] | int:
+    """The flags that were given, and SOURCE; the exit code where help was asked for and given. Raises UsageError."""
+    values: dict[str, Value] = {}
+    places: list[str] = []
+    rest = tuple(arguments)
+    try:
+        while rest:
+            found, rest = flags.parse(rest)
+            values.update(found)
+            places += rest[:1]
+            rest = rest[1:]
+    except HelpWanted:
+        print(flags.usage() + about, end="")
+        return EXIT_OK
+    start_logging(bool(values.get("debug")))
+    if len(places) != 1:
+        what = "which archive or folder?" if not places else f"one archive or folder at a time, not {' and '.join(places)}"
+        raise UsageError(f"{what}\nTIP: see 'image-tools {flags.command} -h'")
+    return values, source(places[0])
+
+
+def source(text: str) -> Path:
+    """A path as it was written: messages name it so."""
+    if not text or "\0" in text:
+        raise UsageError("a path is empty or holds a NUL character")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"there is no such place as {text}: {error}") from error
+
+
+def chosen(values: Mapping[str, Value]) -> Settings:
+    """What was given of the settings that ``save`` has too."""
+    given = {setting.key: values[setting.flag] for setting in SETTINGS if setting.flag in values}
+    return settings.Settings(given, Path.cwd())
+
+
+def print_json(document: Any) -> None:
+    json.dump(document, sys.stdout, indent=1)
+    print()
+
+
+def print_lines(*lines: str) -> None:
+    print(*map(harmless, lines), sep="\n")

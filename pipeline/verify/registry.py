@@ -1,0 +1,71 @@
+"""What a registry has of a source: every tag, manifest and config is asked for, by digest.
+
+Layers are not: no request of skopeo's tells whether one is there without fetching it. But a registry accepts no manifest
+whose layers it does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import oci
+from ..contents import Contents, HeldImage
+from ..errors import ContentError, RegistryError
+from ..interruption import Interruption
+from ..layout import MAX_DEPTH
+from ..logs import about
+from ..oci import Descriptor, Digest, Index, Manifest
+from ..reference import Reference
+from ..skopeo import Skopeo
+from .hashing import first_line, in_parallel
+from .report import Fault, Report
+
+
+def compare(contents: Contents, registry: str, skopeo: Skopeo, jobs: int, interruption: Interruption) -> Report:
+    """Compare with ``registry`` (host, or host/path), where ``load`` brought it. Raises Interrupted, EnvironmentProblem."""
+
+    def of_image(image: HeldImage) -> list[Fault]:
+        interruption.check()
+        with about(image.m_id):
+            return list(_differences(contents, image, image.at(registry), skopeo))
+
+    faults = [Fault(contents.store.place, problem) for problem in contents.problems]
+    for found in in_parallel(of_image, contents.held, jobs):
+        faults += found
+    return Report(contents.store.place, len(contents.held), 0, 0, tuple(faults))
+
+
+def _differences(contents: Contents, image: HeldImage, target: Reference, skopeo: Skopeo) -> Iterator[Fault]:
+    name, expected = (str(image.reference),), image.descriptor.digest
+    try:
+        data = skopeo.manifest(target)
+        found = Digest.of(data, expected.algorithm)
+        if found != expected:
+            yield Fault(str(target), f"it is {found} there, and {expected} here", name)
+            return
+        below = list(_below(contents, image.descriptor))
+    except (RegistryError, ContentError) as error:
+        yield Fault(str(target), first_line(error), name)
+        return
+    for digest, wanted in below:
+        where = target.by_digest(digest)
+        try:
+            data = skopeo.config(where) if wanted else skopeo.manifest(where)
+        except RegistryError as error:
+            yield Fault(str(where), first_line(error), name)
+            continue
+        if Digest.of(data, (wanted or digest).algorithm) != (wanted or digest):
+            yield Fault(str(where), "the registry serves other bytes under this digest", name)
+
+
+def _below(contents: Contents, descriptor: Descriptor, depth: int = 0) -> Iterator[tuple[Digest, Digest | None]]:
+    """The manifests below an image's own; and for each that has one, the digest of its config. Raises ContentError."""
+    if depth > MAX_DEPTH:
+        raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
+    if depth:
+        yield descriptor.digest, None
+    parsed = contents.parse(descriptor.digest)
+    if isinstance(parsed, Manifest) and parsed.config.media_type in oci.IMAGE_CONFIG_TYPES:
+        yield descriptor.digest, parsed.config.digest
+    for child in parsed.manifests if isinstance(parsed, Index) else ():
+        yield from _below(contents, child, depth + 1)

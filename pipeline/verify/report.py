@@ -1,0 +1,45 @@
+"""What was looked at, and what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, with what (a digest, a file, a reference), and the references of the images that it breaks."""
+
+    what: str
+    problem: str
+    breaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """``size`` is in bytes. ``checksums`` counts the files that a checksum file speaks of; None where there is no such file."""
+
+    source: str
+    images: int
+    blobs: int
+    size: int
+    faults: tuple[Fault, ...]
+    checksums: int | None = None
+    is_readable: bool = True
+    """False where so much is wrong that it cannot even be told which images are in it."""
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """The references of the images that something is wrong with."""
+        return frozenset(name for fault in self.faults for name in fault.breaks)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "images": self.images,
+            "blobs": self.blobs,
+            "size": self.size,
+            "checksums": self.checksums,
+            "readable": self.is_readable,
+            "faults": [{"what": f.what, "problem": f.problem, "breaks": list(f.breaks)} for f in self.faults],
+        }

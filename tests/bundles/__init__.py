@@ -1,0 +1,1 @@
+"""Bundle definitions, the lock, ``image-tools bundle``, and doit as a way in."""
