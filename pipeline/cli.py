@@ -136,13 +136,17 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
     from .display import show_progress
     from .save import Save
 
+    if wanted.interactive and wanted.dry_run:
+        raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
     run = Save(bundle, interruption, wanted.force)
     run.shop.cache.check()
     files.check_writable(run.shop.cache.state)
+    if wanted.report is not None:
+        files.check_writable(wanted.report.parent)
     with files.exclusive_lock(run.shop.cache.lock_file, wanted.wait, interruption.sleep):
         run.start()
         if wanted.dry_run:
-            run.show_plan(bundle.images)
+            run.show_plan(bundle.images, wanted.report)
             return _exit_code(run)
         if wanted.interactive:
             _fetch_what_is_typed(run, wanted, interruption)
@@ -151,7 +155,7 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
         with show_progress(wanted.progress, run.shop.tracker.snapshot):
             run.fetch(bundle.images)
             run.pack()
-        run.finish(wanted.list_file, wanted.lock, _how_to_go_on(wanted, arguments))
+        run.finish(wanted.list_file, wanted.lock, _how_to_go_on(wanted, arguments), wanted.report)
     return _exit_code(run)
 
 
@@ -184,6 +188,8 @@ def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -
             continue
         run.remember(list(entered.values()))
         run.fetch([image])
+    if not entered:
+        raise InputError(["no image was entered"])
 
 
 def _ask(interruption: Interruption) -> str | None:

@@ -1,8 +1,8 @@
 """Bundle definitions: a YAML file becomes bundles, or all that is wrong with it at once, with line and column.
 
-``settings.SETTINGS`` and the few keys here describe what may stand in a definition; ``schema`` makes the JSON Schema of
-editors from the same tables. Paths are relative to the file. ``${NAME}`` is replaced where ``environment`` declares NAME,
-and nowhere else. Unknown keys, wrong types and bad references are all reported, with the nearest valid key.
+``keys`` describes what may stand in a definition; ``schema`` makes the JSON Schema of editors from the same tables. Paths are
+relative to the file. ``${NAME}`` is replaced where ``environment`` declares NAME, and nowhere else. Unknown keys, wrong types
+and bad references are all reported, with the nearest valid key.
 """
 
 from __future__ import annotations
@@ -20,30 +20,11 @@ from . import bundle, imagelist, lock, settings
 from .bundle import Bundle, BundleImage, PlatformFilter
 from .document import Document, Entry, kind, nearest, shown
 from .errors import InputError, UsageError
-from .logs import log
-from .settings import PATHS, SETTINGS, Settings
-
-KEYS = {setting.key: setting for setting in SETTINGS}
-"""The settings of a bundle."""
-IMAGE_KEYS = ("arch", "os", "source")
-"""What an entry of ``images`` may say for itself."""
-LISTS = frozenset({"arch", "os"})
-"""Keys that take a list of words, or one text with commas."""
-NUMBERS = frozenset({"arch", "part-size"})
-"""Keys whose text may look like a number: the architecture 386, a size in bytes."""
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-"""Of a bundle."""
-VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+from .keys import IMAGE_KEYS, KEYS, LISTS, NAME, NUMBERS, VARIABLE_NAME, asked_platforms, check, from_text, in_keys
+from .settings import PATHS, Settings
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
-_FLAG = re.compile(
-    rf"(?<![\w/.-])-({'|'.join(sorted((s.flag for s in SETTINGS), key=len, reverse=True))})(?![\w-])"
-    r"(=|[ ](?=[a-z/]\S*(?:[ ]-|$)))?",
-    re.MULTILINE,
-)
-"""A flag in a message, and whether it has a value there."""
-_KEY_OF = {setting.flag: setting.key for setting in SETTINGS}
 _TYPES = {bool: "true or false", int: "a whole number"}
 _T = TypeVar("_T")
 
@@ -65,7 +46,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collectio
     """
     for key, value in (overrides or {}).items():
         if key != "jobs":  # too many are no error there
-            _check(key, value)
+            check(key, value)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -172,7 +153,7 @@ class _Reader:
                     Settings(values, self._base), images, name, self._base / f"{name}{lock.SUFFIX}"
                 )
             except (InputError, UsageError) as error:
-                text, keys = _in_keys(error)
+                text, keys = in_keys(error)
                 if any(key in self._overrides for key in keys):
                     raise
                 if "part" in keys and "part" not in given:
@@ -225,7 +206,7 @@ class _Reader:
         else:
             body, what = {}, node
         values = Settings(self._values(given, name), self._base)
-        platforms = self._attempt(node, lambda: _platforms(values))
+        platforms = self._attempt(node, lambda: asked_platforms(values))
         source = self._attempt(node, lambda: settings.source(values))
         lines = self._list(what) if "list" in body else self._line(what)
         for line in lines if platforms is not None and source is not None else ():
@@ -277,7 +258,7 @@ class _Reader:
             value = None if None in words else ",".join(word for word in words if word is not None)
         else:
             value = self._text(node, numbers=key in NUMBERS, may_be_empty=not default)
-        if value is None or not self._attempt(node, lambda: _check(key, value)):
+        if value is None or not self._attempt(node, lambda: check(key, value)):
             return None
         if key in PATHS and value:
             return self._attempt(node, lambda: str(settings.absolute(value, self._base)))
@@ -290,10 +271,10 @@ class _Reader:
             text = self._expand(value, node)
             if text is None:
                 return None
-            value, found = _from_text(text), f"{shown(text)}, which is what {value} stands for"
+            value, found = from_text(text), f"{shown(text)}, which is what {value} stands for"
         if type(value) is wanted:
             return value
-        hint = "; leave out the quotes" if type(_from_text(str(value))) is wanted else ""
+        hint = "; leave out the quotes" if type(from_text(str(value))) is wanted else ""
         self._problem(node, f"'{key}' is {_TYPES[wanted]}, not {found}{hint}")
         return None
 
@@ -334,49 +315,8 @@ class _Reader:
         try:
             return work()
         except (InputError, UsageError) as error:
-            self._problem(node, _in_keys(error)[0])
+            self._problem(node, in_keys(error)[0])
             return None
 
     def _problem(self, node: yaml.Node, text: str) -> None:
         self._document.problem(node, text)
-
-
-def _check(key: str, value: Any) -> bool:
-    """Raise what is wrong with one value where it stands, rather than where the bundle does."""
-    if key == "compress":
-        bundle.parse_compression(value)
-    elif key == "part-size":
-        bundle.parse_size(value)
-    elif key == "jobs" and not 1 <= value <= bundle.MAX_JOBS:
-        raise UsageError(f"invalid value {value} for -j: use a number from 1 to {bundle.MAX_JOBS}")
-    elif key == "retry" and value < 0:
-        raise UsageError(f"invalid value {value} for -retry: use 0 or more")
-    elif key == "arch":
-        unknown = bundle.unknown_architectures(bundle.parse_platforms(value, ""))
-        for name in unknown:
-            log.warning("'%s' is no architecture that images are usually made for", name)
-    elif key == "os":
-        bundle.parse_platforms("all", value)
-    elif key == "source":
-        settings.check_source(value)
-    return True
-
-
-def _platforms(values: Settings) -> PlatformFilter:
-    """As ``settings.platforms``, without a warning: there would be one for each image."""
-    return bundle.parse_platforms(values.text("arch"), values.text("os"))
-
-
-def _from_text(text: str) -> Any:
-    """What a text would be without its quotes, or in an environment variable: a truth value, a whole number, or itself."""
-    truths = {"true": True, "false": False}
-    if re.fullmatch(r"-?[0-9]{1,9}", text.strip()):
-        return int(text)
-    return truths.get(text.strip().lower(), text)
-
-
-def _in_keys(error: Exception) -> tuple[str, list[str]]:
-    """What an error says of flags, said of the keys of a definition, on one line; and the keys."""
-    keys = [_KEY_OF[match[1]] for match in _FLAG.finditer(str(error))]
-    text = _FLAG.sub(lambda match: f"{_KEY_OF[match[1]]}: " if match[2] else f"'{_KEY_OF[match[1]]}'", str(error))
-    return text.replace("\nTIP: ", "; ").replace("\n", "; "), keys

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -58,6 +57,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
     """
     display.start_logging(debug=False)
     try:
+        _refuse_processes(sys.argv[1:])
         bundles = _bundles(patterns)
         graph = _Graph(lock.apply(bundles) if locked else bundles)
     except ImageToolsError as error:
@@ -104,6 +104,13 @@ def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
     return tuple(found.values())
 
 
+def _refuse_processes(arguments: list[str]) -> None:
+    """doit's processes cannot share a cache, and hang where a task holds what cannot be sent to them."""
+    text = " ".join(arguments)
+    if any(option in text for option in ("-P process", "-Pprocess", "--parallel-type=process", "--parallel-type process")):
+        raise UsageError("these tasks share a cache, and so a process: use 'doit -n N -P thread'")
+
+
 def _runs_tasks(arguments: list[str]) -> bool:
     """Whether doit is going to run tasks. If not, the graph is drawn from what is known, so that nothing is asked."""
     command = next((argument for argument in arguments if argument in _RUNS | _OTHER_COMMANDS), "run")
@@ -124,7 +131,6 @@ class _Graph:
         self._held = contextlib.ExitStack()
         self._is_held = False
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._cache.check()
         self.database = self._cache.database
         self.database.parent.mkdir(parents=True, exist_ok=True)
@@ -191,8 +197,6 @@ class _Graph:
 
     def _hold_cache(self) -> None:
         """Before the first task does anything: nobody else works on this cache until we end."""
-        if os.getpid() != self._pid:
-            raise UsageError("these tasks share a cache, and so a process\nTIP: use 'doit -n N -P thread'")
         with self._lock:
             if not self._is_held:
                 self._held.enter_context(files.exclusive_lock(self._cache.lock_file))

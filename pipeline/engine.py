@@ -5,6 +5,7 @@ doit 0.37 gives:
 
 - what a task achieved is remembered the moment it ends, so that ``kill -9`` forgets nothing (``DurableDB``);
 - an unmet dependency does not make doit forget what the dependents achieved earlier (``SaveRunner``);
+- what 'doit ignore' was told is no reason to leave out what a save is asked for (``_Memo``);
 - a damaged database costs the memo, never the run: the cache is the truth;
 - an interruption stops the dispatch, lets the running tasks come back, and saves (``SaveRunner``).
 
@@ -105,9 +106,16 @@ def run(
     control.process(None)
     reporter = _Reporter(observer)
     database.parent.mkdir(parents=True, exist_ok=True)
-    manager = Dependency(DurableDB, str(database), checker_cls=MD5Checker, codec_cls=JSONCodec)
+    manager = _Memo(DurableDB, str(database), checker_cls=MD5Checker, codec_cls=JSONCodec)
     SaveRunner(manager, reporter, interruption, jobs).run_all(control.task_dispatcher())
     return reporter.results
+
+
+class _Memo(Dependency):  # type: ignore[misc]
+    """'doit ignore' is between a user and doit: here, everything that was asked for is done."""
+
+    def status_is_ignore(self, task: Task) -> bool:
+        return False
 
 
 class DurableDB(SqliteDB):  # type: ignore[misc]

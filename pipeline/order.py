@@ -17,6 +17,7 @@ from .errors import InputError, UsageError
 from .goflags import Flag, FlagSet, Value
 from .imagelist import Line
 from .logs import log
+from .report.writing import check_name
 from .settings import SETTINGS, Settings
 
 STANDARD_INPUT = "-"
@@ -35,6 +36,7 @@ SAVE_FLAGS = FlagSet(
         Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
         Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'"),
         Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'"),
+        Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'"),
         Flag("wait", False, "wait while another run uses the cache"),
     ),
 )
@@ -56,6 +58,7 @@ class Order:
     locked: bool
     wait: bool
     progress: str
+    report: Path | None
 
 
 def start_logging(values: Mapping[str, Value]) -> None:
@@ -96,6 +99,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         interactive,
         bool(values.get("dry-run")),
         progress=_one_of("progress", values, display.MODES),
+        report=_report(values),
         **switches,
     )
     if (order.lock or order.locked) and any(each.lock_file is None for each in bundles):
@@ -103,16 +107,30 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
     if order.lock and (order.locked or order.dry_run):
         other = "-locked" if order.locked else "-dry-run"
         raise UsageError(f"-lock and {other} exclude each other: a lock says what a save found and saved")
+    if order.report and len(bundles) > 1:
+        raise UsageError("-report names one file, but there are several bundles\nTIP: choose one with -bundle")
     for each in bundles:
-        _check_files(each, list_file)
+        _check_files(each, list_file, order.report)
     return replace(order, bundles=lock.apply(bundles)) if order.locked else order
 
 
-def _check_files(bundle: Bundle, list_file: Path | None) -> None:
-    """The failed list is removed when nothing failed, and the destination is replaced: neither may be another's file."""
+def _report(values: Mapping[str, Value]) -> Path | None:
+    if not values.get("report"):
+        return None
+    path = settings.absolute(str(values["report"]), Path.cwd())
+    check_name(path)
+    return path
+
+
+def _check_files(bundle: Bundle, list_file: Path | None, report: Path | None) -> None:
+    """The failed list is removed when nothing failed, destination and report are replaced: none may be another's file."""
     destination, failed_list = bundle.output.destination, bundle.failed_list
     if failed_list in (destination, bundle.output.checksum_file, bundle.cache) or failed_list.is_dir():
         raise UsageError(f"-o {failed_list} is a folder, or what the bundle is written to\nTIP: name another file with -o")
+    others = (destination, bundle.output.checksum_file, failed_list, list_file, bundle.lock_file)
+    if report is not None and (report in others or report.is_dir() or report.is_relative_to(bundle.cache)):
+        what = "is a folder, lies in the cache, or is another file of this run"
+        raise UsageError(f"-report {report} {what}\nTIP: name another file with -report")
     if list_file in (destination, bundle.output.checksum_file):
         raise UsageError(f"-d {destination} would replace the image list\nTIP: name another file with -d")
 

@@ -163,10 +163,16 @@ def _put(cache: Cache, descriptor: Descriptor, fetch: Callable[[], bytes], what:
 
 def _twice(fetch: Callable[[], bytes], fits: Callable[[bytes], bool], what: str) -> bytes:
     """Fetch; once more if the bytes are wrong, as a bad proxy or cable may be the reason. Then raises ContentError."""
-    for _ in range(2):
+    error = ContentError(f"{what}: the registry served, twice, bytes that do not match the digest")
+    for number in range(2):
         data = fetch()
-        if fits(data):
-            return data
-        log.warning("%s: the registry served bytes that do not match the digest", what)
-    raise ContentError(f"{what}: the registry served, twice, bytes that do not match the digest")
+        try:
+            if fits(data):
+                return data
+            log.warning("%s: the registry served bytes that do not match the digest", what)
+        except ContentError as no_manifest:
+            error = no_manifest
+            if number == 0:
+                log.warning("%s: the registry served what is no manifest: %s; asking once more", what, error)
+    raise error
 

@@ -67,17 +67,19 @@ class Save:
         """Keep the list: going on after an interruption needs no typing."""
         self.shop.remember(images)
 
-    def show_plan(self, images: Sequence[BundleImage]) -> None:
+    def show_plan(self, images: Sequence[BundleImage], report_file: Path | None = None) -> None:
         """What a save would do (``-dry-run``). No layer is fetched."""
         chosen = self.resolve(images)
         order = plan.make_plan(self.shop.cache, chosen)
         display.print_plan(order, plan.needs(self.shop.cache, self._bundle, order, self.finished))
         display.print_failures(self.outcome.failures)
         self.outcome.saved = [SavedImage(image, choice) for image, choice in chosen]
+        if report_file is not None:
+            self._report(report_file, planned=True)
         plan.check_file_size(self._bundle, order)
 
-    def finish(self, list_file: Path | None, write_lock: bool, how_to_go_on: str) -> None:
-        """Write the failed list and the lock, remember what failed, and tell. ``list_file`` is never removed."""
+    def finish(self, list_file: Path | None, write_lock: bool, how_to_go_on: str, report_file: Path | None = None) -> None:
+        """Write failed list, lock and report, remember what failed, and tell. ``list_file`` is never removed."""
         failures, saved = self.outcome.failures, self.outcome.saved
         failed_list = self._bundle.failed_list
         if failures:
@@ -93,7 +95,7 @@ class Save:
             layout.publish(self.shop.cache, self.shop.state)
         if write_lock:
             self._write_lock()
-        self._tell(how_to_go_on, None)
+        self._tell(how_to_go_on, report_file)
 
     def _write_lock(self) -> None:
         path = self._bundle.lock_file
@@ -121,9 +123,17 @@ class Save:
 
     def fetch(self, images: Sequence[BundleImage]) -> None:
         """Acts 1 and 2. Failures are recorded, not raised. Raises EnvironmentProblem, Interrupted."""
+        self._forget(images)
         chosen = self.resolve(images) if images else []
         if chosen:
             self._copy(chosen, self._check_room(chosen))
+        self.outcome.saved.sort(key=lambda item: item.image.m_id)
+
+    def _forget(self, images: Sequence[BundleImage]) -> None:
+        """An image that is entered once more counts once, with what becomes of it now."""
+        again = {image.reference for image in images}
+        self.outcome.saved = [item for item in self.outcome.saved if item.image.reference not in again]
+        self.outcome.failures = {i: why for i, why in self.outcome.failures.items() if i.reference not in again}
 
     def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
         """Act 1: what every tag names, and which platforms of it are asked for."""
@@ -174,10 +184,12 @@ class Save:
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
             self.outcome.reused.add(image)
 
-    def _tell(self, how_to_go_on: str, report: Path | None) -> None:
+    def _tell(self, how_to_go_on: str, report_file: Path | None) -> None:
         finished = self.finished
         chosen = [(item.image, item.choice) for item in self.outcome.saved]
         order = plan.make_plan(self.shop.cache, chosen)
+        if report_file is not None:
+            self._report(report_file)
         summary = display.Summary(
             self._bundle,
             len(chosen),
@@ -189,10 +201,30 @@ class Save:
             self.outcome.repacked,
             finished.files if finished else (),
             self.outcome.kept,
-            report,
+            report_file,
             how_to_go_on,
         )
         display.print_summary(summary)
+
+    def _report(self, path: Path, planned: bool = False) -> None:
+        from .report import collect, writing
+
+        finished = None if planned else self.finished
+        run = collect.Run(
+            self._bundle,
+            self.shop.cache,
+            self.shop.state,
+            [(item.image, item.choice) for item in self.outcome.saved],
+            frozenset(self.outcome.reused),
+            self.outcome.failures,
+            finished.files if finished else (),
+            self.shop.fetched,
+            self.outcome.repacked,
+            self.outcome.kept,
+            planned,
+            self.shop.tracker,
+        )
+        writing.write(collect.collect(run), path)
 
     def _refuse_failed_list(self) -> None:
         """A bundle of only what failed would replace the bundle of all that was saved."""

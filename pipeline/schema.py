@@ -11,7 +11,7 @@ from typing import Any
 
 from . import bundle
 from .bundle import Compression
-from .definition import IMAGE_KEYS, KEYS, LISTS, NAME, VARIABLE_NAME
+from .keys import IMAGE_KEYS, KEYS, LISTS, NAME, VARIABLE_NAME
 from .settings import Setting
 
 FILE = "bundle.schema.json"

@@ -391,7 +391,7 @@ def test_any_bytes_are_a_manifest_or_a_content_error(data: bytes) -> None:
     _parse_all(data)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(DOCUMENTS)
 def test_any_document_is_a_manifest_or_a_content_error(document: Any) -> None:
     _parse_all(json.dumps(document).encode())

@@ -271,6 +271,7 @@ def references(draw: st.DrawFn) -> Reference:
     return Reference(host, repository, tag, digest)
 
 
+@settings(max_examples=60)
 @given(references())
 def test_what_is_written_is_read_again(reference: Reference) -> None:
     assert parse(str(reference)) == reference
@@ -291,6 +292,7 @@ def test_any_text_is_a_safe_reference_or_an_input_error(text: str) -> None:
     assert parse(str(reference)) == reference
 
 
+@settings(max_examples=60)
 @given(references())
 def test_a_folder_holds_no_colon_and_stays_where_it_is_put(reference: Reference) -> None:
     folder = reference.folder
@@ -379,6 +381,7 @@ def test_a_bad_source_is_refused() -> None:
             parse_source(source)
 
 
+@settings(max_examples=40)
 @given(references(), st.sampled_from(("r.io", "localhost", "h:1", "[::1]:5000", "r.io/a/b")))
 def test_another_source_changes_where_not_what(reference: Reference, source: str) -> None:
     moved = reference.at(parse_source(source))

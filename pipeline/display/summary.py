@@ -44,7 +44,7 @@ def plan_line(plan: Plan, found: Sequence[Need]) -> str:
     """The plan in one line, for the log."""
     what = (_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob"))
     sizes = f"{bytes_text(plan.to_fetch)} to fetch, {bytes_text(plan.here)} here already"
-    rooms = [f"{bytes_text(need.needed)} of {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
+    rooms = [f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
     disk = f"; disk: {'; '.join(rooms)}" if rooms else ""
     return f"plan: {', '.join(what)}: {sizes}, {bytes_text(plan.shared)} saved by sharing{disk}"
 

@@ -1,6 +1,6 @@
 """A read-only registry: OCI distribution spec 1.1, pull and content discovery, straight from a source of blobs.
 
-In comes a ``Source`` (an image layout folder, later an archive or its volumes), out go its images over HTTP, to any
+In comes a ``Source`` (``Held``: an archive, its volumes or a folder; ``LayoutFolder``), out go its images over HTTP, to any
 number of clients at once. Content is streamed, never held in memory, and comes with the media type and the bytes it was
 saved with: nothing is converted, whatever a client says it accepts. Writing is answered with 405.
 
@@ -14,6 +14,6 @@ Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md, "
 from __future__ import annotations
 
 from .server import RegistryServer
-from .source import LayoutFolder, Source
+from .source import Held, LayoutFolder, Source
 
-__all__ = ["LayoutFolder", "RegistryServer", "Source"]
+__all__ = ["Held", "LayoutFolder", "RegistryServer", "Source"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -16,7 +16,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from .. import reference
-from ..errors import ContentError
+from ..errors import ContentError, ImageToolsError
+from ..logs import log
 from ..oci import MAX_MANIFEST_SIZE, OCI_INDEX, Descriptor, Digest, Index, Manifest, load_json, parse
 from .source import Source
 
@@ -25,9 +26,6 @@ SLICE = 64 * 1024
 
 LogRequest = Callable[[str, str, int], None]
 """Called after each request, from its thread, with method, path and status."""
-
-log = logging.getLogger(__name__)
-
 
 @dataclass
 class _Repository:
@@ -59,8 +57,11 @@ class RegistryApp:
         merge_slashes=False,
     )
 
-    def __init__(self, source: Source, on_request: LogRequest | None = None) -> None:
+    def __init__(
+        self, source: Source, on_request: LogRequest | None = None, login: tuple[str, str] | None = None
+    ) -> None:
         self._source = source
+        self._login = login
         self._on_request = on_request
         self._repositories = _by_name(source.images)
         self._referrers_known: dict[str, dict[Digest, list[dict[str, Any]]]] = {}
@@ -72,8 +73,11 @@ class RegistryApp:
             response = self._answer(request)
         except _Problem as problem:
             response = _error_response(problem)
+        except ImageToolsError as error:
+            response = _error_response(_Problem(500, "UNKNOWN", str(error)))
         except Exception as error:
-            log.exception("%s %s", request.method, request.path)
+            log.error("%s %s: this should not happen: %r", request.method, request.path, error)
+            log.debug("%s", error, exc_info=True)
             response = _error_response(_Problem(500, "UNKNOWN", f"internal error: {type(error).__name__}"))
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         if self._on_request is not None:
@@ -81,6 +85,9 @@ class RegistryApp:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        if self._login is not None and not _knows(request, self._login):
+            # RFC 7617; skopeo, docker and containerd answer it with what they hold for this host.
+            raise _Problem(401, "UNAUTHORIZED", "log in first", **{"WWW-Authenticate": 'Basic realm="image-tools"'})
         if request.method not in ("GET", "HEAD"):
             raise _Problem(405, "UNSUPPORTED", "this registry is read-only", Allow="GET, HEAD")
         try:
@@ -212,6 +219,18 @@ def _by_name(images: Iterable[tuple[str, Descriptor]]) -> dict[str, _Repository]
             if name.tag:
                 repository.tags.setdefault(name.tag, descriptor)
     return repositories
+
+
+def _knows(request: Request, login: tuple[str, str]) -> bool:
+    given = request.authorization
+    if given is None or given.type != "basic":
+        return False
+    # Both are compared, in the same time whatever is wrong with them.
+    user, password = (
+        hmac.compare_digest((mine or "").encode(), theirs.encode())
+        for mine, theirs in zip((given.username, given.password), login, strict=True)
+    )
+    return user and password
 
 
 def _digest(text: str) -> Digest:

@@ -16,6 +16,7 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 
 from ..errors import EnvironmentProblem
+from ..logs import log
 from .app import LogRequest, RegistryApp
 from .source import Source
 
@@ -24,8 +25,6 @@ THREADS = 16
 MAX_KEPT_CONNECTIONS = 200
 MAX_REQUEST_BODY = 64 * 1024
 """Bytes. cheroot reads what a client sends into memory, and nothing that a client sends is of use here."""
-
-log = logging.getLogger(__name__)
 
 
 class _Connection(HTTPConnection):
@@ -67,13 +66,15 @@ class _HTTPServer(Server):
         super().stop()
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        log.log(level, "%s", msg, exc_info=traceback)
+        # What a client may have done is of interest to whoever looks for it only; our own faults have been told by the app.
+        log.debug("%s", msg, exc_info=traceback)
 
 
 class RegistryServer:
     """Serves a source for as long as its ``with`` block lasts, from threads of its own.
 
-    ``port`` 0 takes a free one. ``tls`` names the files of a certificate (with its chain) and of its key. Leaving the block
+    ``port`` 0 takes a free one. ``tls`` names the files of a certificate (with its chain) and of its key; ``login`` is
+    the user and the password that are asked for. Leaving the block
     ends open requests, closes every socket and joins the threads.
     """
 
@@ -85,8 +86,9 @@ class RegistryServer:
         *,
         tls: tuple[Path, Path] | None = None,
         on_request: LogRequest | None = None,
+        login: tuple[str, str] | None = None,
     ) -> None:
-        self._server = _HTTPServer((host, port), RegistryApp(source, on_request))
+        self._server = _HTTPServer((host, port), RegistryApp(source, on_request, login))
         if tls is not None:
             self._server.ssl_adapter = BuiltinSSLAdapter(*map(str, tls))
         self._scheme = "http" if tls is None else "https"

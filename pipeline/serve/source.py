@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import InputError
+from ..contents import Contents, name_of_entry
+from ..errors import ArchiveError, InputError
 from ..files import CHUNK, read_json
-from ..oci import REF_NAME, Descriptor, Digest
+from ..logs import log
+from ..oci import Descriptor, Digest
 
 
 class Source(Protocol):
@@ -45,7 +46,7 @@ class LayoutFolder:
         # Where a file system holds no links, ours has no `blobs`.
         self._blobs = path / "blobs" if (path / "blobs").is_dir() else path / "share"
         descriptors = [Descriptor.from_json(entry) for entry in document["manifests"]]
-        self._images = [(_name_in_layout(path, descriptor), descriptor) for descriptor in descriptors]
+        self._images = [(name_of_entry(str(path), descriptor), descriptor) for descriptor in descriptors]
 
     @property
     def images(self) -> Sequence[tuple[str, Descriptor]]:
@@ -68,9 +69,22 @@ class LayoutFolder:
         return self._blobs / digest.algorithm / digest.hex
 
 
-def _name_in_layout(path: Path, descriptor: Descriptor) -> str:
-    name = descriptor.annotations.get(REF_NAME, "")
-    if "/" in name or ":" in name:
-        return name
-    folder = re.sub(r"[^a-z0-9]+", "-", path.absolute().name.lower()).strip("-") or "layout"
-    return f"localhost/{folder}:{name}" if name else f"localhost/{folder}@{descriptor.digest}"
+class Held:
+    """The contents of an archive, of its volumes or of a folder, as a ``Source``; what is damaged stands in the log."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    @property
+    def images(self) -> Sequence[tuple[str, Descriptor]]:
+        return self._contents.images
+
+    def size(self, digest: Digest) -> int | None:
+        return self._contents.size(digest)
+
+    def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        try:
+            yield from self._contents.open_blob(digest, offset, length)
+        except (ArchiveError, OSError) as error:
+            log.error("%s", error)
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pipeline import schema
 from pipeline.definition import load
 from pipeline.demo.images import RECIPES, make_layout
 from pipeline.errors import EXIT_USAGE
+from pipeline.keys import KEYS
 from pipeline.serve import LayoutFolder, RegistryServer
 
 from ..support.run import ROOT
@@ -181,6 +183,19 @@ def test_the_demo_bundle_holds_the_demo_images(monkeypatch: pytest.MonkeyPatch, 
     assert {demo.output.destination.name, f"{edge.output.destination.name}.part0"} <= made
     fetched = Counter(path.rpartition("/")[2] for path in requests if path.rpartition("/")[2] in layers)
     assert set(fetched.values()) == {1}, "what the bundles share is fetched once"
+
+
+def test_the_documents_show_yaml_that_is_right(work: Path) -> None:
+    text = (ROOT / "docs" / "bundles.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        assert yaml.safe_load(block)
+    write(blocks[0], Path("configs/rke2.yaml"))
+    Path("configs/rke2-images.txt").write_bytes((CONFIGS / "rke2-images.txt").read_bytes())
+    assert by_schema(blocks[0]) == [] and image_tools("bundle", "check", "configs/rke2.yaml").code == 0
+    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    assert set(KEYS) <= {name for row in rows for name in row.split("`")}, "every setting is in the table"
 
 
 def test_merged_text_is_read_as_editors_read_it() -> None:

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from pipeline.bundle import Access, Architecture, Bundle, Compression, PlatformFilter
-from pipeline.definition import KEYS, load
+from pipeline.definition import load
 from pipeline.errors import EXIT_OK, EXIT_USAGE, InputError
-from pipeline.order import SAVE_FLAGS
+from pipeline.keys import KEYS
 
 from .broken import LAUGHS, MERGES, NO_YAML, WRONG, Broken
 from .helpers import DODO, FILE, doit, image_tools, write
@@ -103,8 +103,7 @@ def test_doit_shows_the_same_screen_and_no_traceback() -> None:
 def test_every_setting(work: Path) -> None:
     Path("auth.json").touch()
     Path("certs").mkdir()
-    bundle = only(
-        """
+    text = """
         bundles:
           all:
             description: everything that can be set
@@ -124,7 +123,8 @@ def test_every_setting(work: Path) -> None:
             retry: 9
             images: [nginx:1.25]
         """
-    )
+    assert set(yaml.safe_load(text)["bundles"]["all"]) == {"description", "images", *KEYS} - {"part"}
+    bundle = only(text)
     (image,) = bundle.images
     architectures = (AMD64, ARM64, ARM_V7, Architecture("386"))
     assert image.platforms == PlatformFilter(architectures, ("linux", "windows"))
@@ -274,11 +274,6 @@ def test_what_is_wrong_with_flags_is_said_of_flags(arguments: list[str], said: s
     write(TWO)
     result = image_tools("save", "-config", FILE, *arguments)
     assert (result.code, result.stderr) == (EXIT_USAGE, f"image-tools: {said.format(here=work)}\n")
-
-
-def test_whatever_a_flag_says_of_a_bundle_a_definition_can_say() -> None:
-    of_the_run = {"bundle", "config", "debug", "dry-run", "f", "force", "lock", "locked", "log-format", "progress", "wait"}
-    assert {flag.name for flag in SAVE_FLAGS.flags} == of_the_run | {setting.flag for setting in KEYS.values()}
 
 
 def test_show_is_a_definition_of_the_same_bundles() -> None:

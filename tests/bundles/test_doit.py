@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from doit.exceptions import InvalidDodoFile
 
+from pipeline.dodo import bundle_tasks
 from pipeline.errors import EXIT_COULD_NOT
 
 from ..support.kinds import push_kind
@@ -47,6 +50,13 @@ def sums() -> dict[str, str]:
     return {name: checksum(Path(name)) for name in ARCHIVES}
 
 
+def refusal(locked: bool = False) -> list[str]:
+    """What ``bundle_tasks`` says to doit, which shows it without a traceback."""
+    with pytest.raises(InvalidDodoFile) as raised:
+        bundle_tasks("*.yaml", locked=locked)
+    return str(raised.value).splitlines()
+
+
 def names(listing: str) -> list[str]:
     return [line.split()[0] for line in listing.splitlines()]
 
@@ -66,25 +76,22 @@ def test_doit_then_image_tools_then_doit(two: Path, registry: Registry, images: 
     assert sums() == made and not layers_asked_for(registry, images)
 
 
-def test_before_the_first_run(two: Path, registry: Registry) -> None:
-    assert names(doit("list").stdout) == GROUPS
+def test_before_the_first_run_and_selection(two: Path, registry: Registry) -> None:
     listed = names(doit("list", "--all").stdout)
     index = "index:two:docker.io/doit/oci-single:v1"
     assert {"resolve:docker.io/doit/shared-one:v1", index, "split:one", "pack:two"} <= set(listed)
     info = doit("info", "tar:one", code=1).stdout
     assert "index.json" in info and "BundleImage(" not in info, "what it needs, and not all that Python knows of it"
     assert not registry.requests(), "nothing is asked to draw the tasks"
+    only = "copy:docker.io/doit/oci-single:v1:linux-amd64"
+    assert done(doit(only)) == [only]
     assert done(doit("pack:one"), but=("resolve", "copy", "index")) == ["tar:one", "compress:one", "split:one"]
     assert Path("one.tar.gz").exists() and not Path("two.tar.gz").exists()
     assert "up-to-date" in doit("info", "split:one").stdout
-
-
-def test_selection(two: Path) -> None:
-    assert done(doit("copy:docker.io/doit/oci-single:v1:linux-amd64")) == ["copy:docker.io/doit/oci-single:v1:linux-amd64"]
-    doit("-n", "4")
+    doit("pack")
     Path("one.tar.gz").unlink()
     Path("two.tar.gz").unlink()
-    assert done(doit("split:o*")) == ["compress:one", "split:one"]
+    assert done(doit("split:o*")) == ["compress:one", "split:one"], "a wildcard is what is known of a run before"
     assert not Path("two.tar.gz").exists()
 
 
@@ -103,6 +110,8 @@ def test_forget_clean_and_ignore(two: Path, registry: Registry, images: dict[str
 
     doit("ignore", "tar:one")
     assert "!! split:one" in doit().stdout and not Path("one.tar.gz").exists()
+    save()
+    assert sums() == made, "what doit was told is no reason for image-tools to leave out what it is asked for"
     doit("forget")
     assert len(done(doit("-n", "4"))) == 5 + 4 + 3 * 2, "forgotten as a whole, and done again"
     assert sums() == made and not layers_asked_for(registry, images), "but the cache knows better than to fetch"
@@ -173,10 +182,10 @@ def test_one_run_at_a_time(two: Path, registry: Registry, images: dict[str, Push
     assert done(doit("-n", "4"))[-1].startswith("split:")
 
 
-def test_processes_are_refused(two: Path) -> None:
-    refused = doit("-n", "2", "-P", "process", code=2)
-    assert "TIP: use 'doit -n N -P thread'" in refused.stdout + refused.stderr
-    assert not Path("one.tar.gz").exists()
+@pytest.mark.parametrize("option", ["-P process", "-Pprocess", "--parallel-type=process"])
+def test_processes_are_refused(two: Path, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["doit", "-n", "2", *option.split()])
+    assert refusal() == ["these tasks share a cache, and so a process: use 'doit -n N -P thread'"]
 
 
 def test_locks_are_no_definitions_and_can_be_held_to(two: Path, registry: Registry) -> None:
@@ -191,8 +200,7 @@ def test_locks_are_no_definitions_and_can_be_held_to(two: Path, registry: Regist
         write(DODO, Path("dodo.py"))
         assert "tar:one" in done(doit("-n", "4")) and sums() != made, "the tag has moved"
         Path("two.lock.yaml").unlink()
-        write(DODO.replace('"*.yaml"', '"*.yaml", locked=True'), Path("dodo.py"))
-        assert doit("list", code=3).stderr.startswith(f"ERROR: cannot read the lock {Path('two.lock.yaml').absolute()}")
+        assert refusal(locked=True)[0].startswith(f"cannot read the lock {Path('two.lock.yaml').absolute()}")
     finally:
         push_kind(registry, "oci-single", "doit/oci-single")
 
@@ -201,10 +209,9 @@ def test_definitions_that_do_not_go_together() -> None:
     write("bundles: {one: {images: [nginx]}}", Path("a.yaml"))
     write("bundles: {one: {images: [nginx]}, two: {images: [nginx], source: m.example.com, cache: c}}", Path("b.yaml"))
     write("bundles: {three: {images: [nginx], source: m.example.com, destination: one.tar.gz}}", Path("c.yaml"))
-    write(DODO, Path("dodo.py"))
     here = Path.cwd()
-    assert doit("list", code=3).stderr.splitlines() == [
-        "ERROR: b.yaml: another definition has a bundle 'one' too",
+    assert refusal() == [
+        "b.yaml: another definition has a bundle 'one' too",
         "the bundles name different caches; one dodo.py works on one: set 'cache' alike in 'defaults'",
         f"'destination' of 'three' is 'destination' of 'one', too: {here}/one.tar.gz",
         "docker.io/library/nginx:latest comes from docker.io/library/nginx:latest in 'one' and from "
@@ -213,6 +220,8 @@ def test_definitions_that_do_not_go_together() -> None:
     ]
 
 
-def test_our_own_dodo() -> None:
-    listed = doit("-f", str(ROOT / "dodo.py"), "list", "--all").stdout
+def test_our_own_dodo(work: Path) -> None:
+    shutil.copy(ROOT / "dodo.py", work)
+    shutil.copytree(ROOT / "configs", work / "configs")
+    listed = doit("list", "--all").stdout
     assert {"pack:demo", "pack:demo-edge", "pack:rke2", "pack:rancher"} <= set(names(listed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,20 @@ def test_a_plain_list_has_a_lock_of_its_own(registry: Registry, work: Path) -> N
     move(registry, "listed/a", "listed/a/2")
     assert image_tools("save", "-f", "list.txt", "-tls-verify=false", "-locked", "-cache=new").code == 0
     assert checksum(Path("saved-images.tar.gz")) == first
+
+
+def test_a_cache_that_comes_back_elsewhere_is_as_good(registry: Registry, work: Path) -> None:
+    """As in CI, where a cache is packed, kept, and unpacked on another machine."""
+    pushed = [push_kind(registry, kind, f"carried/{kind}") for kind in ("shared-one", "schema1")]
+    os.chdir(define(registry, path=work / "one" / FILE, demo=["carried/shared-one:v1", "carried/schema1:v1"]).parent)
+    save("-lock")
+    first = checksum(Path("demo.tar.gz"))
+    other = work / "two"
+    other.mkdir()
+    subprocess.run(f"tar -c saved-image-cache *.yaml | tar -x -C {other}", shell=True, check=True)
+    os.chdir(other)
+    registry.clear_requests()
+    save("-locked")
+    assert checksum(Path("demo.tar.gz")) == first
+    asked = {request.reference for request in registry.blob_gets}
+    assert not asked & {layer for image in pushed[:1] for layer in image.layers}

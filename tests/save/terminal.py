@@ -69,6 +69,8 @@ class Terminal:
         return before
 
     def type(self, text: str | bytes) -> None:
+        # No faster than fingers: readline is deaf to a signal between writing its prompt and listening to the keyboard.
+        time.sleep(0.05)
         os.write(self._main, text.encode() if isinstance(text, str) else text)
 
     def answer(self, line: str | bytes) -> str:

@@ -190,7 +190,9 @@ def test_wrong_bytes_from_the_registry_never_get_in(proxy: FaultProxy, one: Push
 
 
 @pytest.mark.parametrize("what", ["layers", "config", "manifest"])
-def test_a_registry_that_serves_nothing_but_wrong_bytes(proxy: FaultProxy, one: PushedImage, another: PushedImage, what: str) -> None:
+def test_a_registry_that_serves_nothing_but_wrong_bytes(
+    proxy: FaultProxy, one: PushedImage, another: PushedImage, what: str
+) -> None:
     digest = one.platforms[0].layers[0] if what == "layers" else getattr(one.platforms[0], what)
     proxy.fault(f"/(blobs|manifests)/{digest}", WrongBytes(100), times=None)
     name = one.via(proxy.host)

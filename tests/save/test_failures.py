@@ -43,8 +43,7 @@ def test_the_rest_is_packed_and_the_next_run_completes(fresh_registry: RegistryF
     registry = fresh_registry()
     good, other = push_kind(registry, "oci-index"), push_kind(registry, "helm-chart")
     missing, wrong = f"{registry.host}/kinds/docker-list:v1", push_kind(registry, "arm-variants")
-    listed = [good, missing, f"{wrong.repository}:{wrong.tag}", other]
-    listed[2] = wrong.reference
+    listed: list[PushedImage | str] = [good, missing, wrong, other]
     arguments = ("-a", "amd64")
     result = save(listed, *arguments)
     assert result.code == 1

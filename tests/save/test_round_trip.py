@@ -14,7 +14,7 @@ from ..support.kinds import ALL_KINDS, push_kind
 from ..support.push import PushedImage
 from ..support.registry import Registry
 from ..support.run import Result, run, skopeo
-from .saving import ARCHIVE, CACHE, PLAIN, SOURCE_DIGEST, Unpacked, lines, load, saved, save, unpack
+from .saving import ARCHIVE, CACHE, PLAIN, SOURCE_DIGEST, Unpacked, lines, load, save, saved, unpack
 
 SCHEMA2 = tuple(kind for kind in ALL_KINDS if kind != "schema1")
 
@@ -120,7 +120,8 @@ def test_a_subset_takes_its_attestations_along(registry: Registry, every_kind: d
     unpacked = unpack()
     about = image.platform("linux/arm64").manifest
     source = json.loads(image.raw)["manifests"]
-    kept = [each for each in source if about in (each["digest"], each.get("annotations", {}).get("vnd.docker.reference.digest"))]
+    subject = "vnd.docker.reference.digest"
+    kept = [each for each in source if about in (each["digest"], each.get("annotations", {}).get(subject))]
     assert len(kept) == 2
     assert json.loads(unpacked.raw(image.reference))["manifests"] == kept
     assert [each["Arch"] for each in unpacked.listed(image.reference)["Images"]] == ["arm64", "unknown"]
@@ -304,8 +305,8 @@ def test_what_a_list_may_hold(registry: Registry) -> None:
     """Comments, blanks, CRLF, a byte order mark, spaces, duplicates, no tag."""
     first = push_kind(registry, "oci-single", "lists/a/b/c/first", "latest")
     second = push_kind(registry, "docker-single", "lists/second", "1.0")
-    text = f"\ufeff# images\r\n\r\n  {second.reference}\t\r\n// more\r\n{second.reference}\n   \n{registry.host}/{first.repository}\n"
-    Path("images.txt").write_bytes(text.encode() + first.reference.encode())
+    text = f"\ufeff# images\r\n\r\n  {second.reference}\t\r\n// more\r\n{second.reference}\n   \n"
+    Path("images.txt").write_bytes(f"{text}{registry.host}/{first.repository}\n{first.reference}".encode())
     result = run("save", "-f", "images.txt", PLAIN)
     assert result.code == 0, result
     assert unpack().names == [second.reference, first.reference]

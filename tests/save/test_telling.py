@@ -95,7 +95,7 @@ def test_a_dry_run_after_a_save_finds_nothing_to_do(registry: Registry, images: 
 
 def test_every_line_has_time_level_and_the_image_it_is_about(registry: Registry, images: list[PushedImage]) -> None:
     missing = f"{registry.host}/none/one:1"
-    listed = [images[0], missing, *images[1:]]
+    listed: list[PushedImage | str] = [images[0], missing, *images[1:]]
     before = time.strftime("%Y-%m-%d %H:%M:%S")
     result = save(listed, "-j", "5", "-a", "amd64,arm64,arm", "-debug")
     after = time.strftime("%Y-%m-%d %H:%M:%S")

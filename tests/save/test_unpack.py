@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,10 @@ def out_of_the_way() -> None:
 
 @pytest.mark.parametrize(
     "script",
-    ["gunzip saved-images.tar.gz && tar -xf saved-images.tar", "tar -zxvf saved-images.tar.gz > listing && grep -q index.json listing"],
+    [
+        "gunzip saved-images.tar.gz && tar -xf saved-images.tar",
+        "tar -zxvf saved-images.tar.gz > listing && grep -q index.json listing",
+    ],
 )
 def test_gzip(image: PushedImage, script: str) -> None:
     saved([image])
@@ -188,13 +190,14 @@ def test_the_result_does_not_depend_on_links(image: PushedImage) -> None:
 def test_what_stands_in_the_tar(image: PushedImage) -> None:
     """Folders before what is in them, metadata before blobs, one time, one owner."""
     saved([image])
-    found = [line.split(None, 5) for line in shell("TZ=UTC tar --numeric-owner --full-time -tvf saved-images.tar.gz").splitlines()]
+    listing = shell("TZ=UTC tar --numeric-owner --full-time -tvf saved-images.tar.gz")
+    found = [line.split(None, 5) for line in listing.splitlines()]
     assert {(owner, day, time) for _, owner, _, day, time, _ in found} == {("0/0", "2024-03-01", "12:00:00")}
     assert {mode for mode, *_ in found} == {"drwxr-xr-x", "-rw-r--r--", "lrwxrwxrwx"}
     names = [name.partition(" -> ")[0] for *_, name in found]
     assert names[0] == "saved-image-cache/"
     for number, name in enumerate(names):
-        parent = os.path.dirname(name.rstrip("/"))
+        parent = name.rstrip("/").rpartition("/")[0]
         assert not parent or f"{parent}/" in names[:number], name
     blobs = [number for number, name in enumerate(names) if "/share/sha256/" in name and not name.endswith("/")]
     metadata = [number for number, name in enumerate(names) if name.endswith((".json", "oci-layout"))]

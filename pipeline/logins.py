@@ -1,0 +1,68 @@
+"""The logins that ``docker login`` and ``skopeo login`` keep, for what is asked of a registry's host without skopeo.
+
+In comes a registry's host, out goes user and password, or None. Files are looked up where skopeo looks for them, and entries
+matched as it matches them; helper programs are asked. A password never stands in a log line or an error.
+
+Sources: containers-auth.json(5); Docker's config.json, "Credential stores".
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import files
+from .skopeo import ask_helper
+
+Login = tuple[str, str]
+AskHelper = Callable[[str, str], Login | None]
+
+
+def find(registry: str, authfile: Path | None, ask: AskHelper = ask_helper) -> Login | None:
+    """The login to ``registry`` (``host`` or ``host:port``); from ``authfile`` alone where it is given."""
+    for path in (authfile,) if authfile else _files():
+        document = files.read_json(path) if path else None
+        if isinstance(document, Mapping):
+            login = _from_helpers(document, registry, ask) or _from_entries(document.get("auths", document), registry)
+            if login is not None:
+                return login
+    return None
+
+
+def _files() -> Iterator[Path]:
+    if named := os.environ.get("REGISTRY_AUTH_FILE"):
+        yield Path(named).expanduser()
+        return
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    yield Path(runtime or f"/run/containers/{os.getuid()}", "containers" if runtime else "", "auth.json")
+    home = Path.home()
+    yield Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config", "containers", "auth.json")
+    yield Path(os.environ.get("DOCKER_CONFIG") or home / ".docker", "config.json").expanduser()
+    yield home / ".dockercfg"
+
+
+def _from_helpers(document: Mapping[str, Any], registry: str, ask: AskHelper) -> Login | None:
+    helpers = document.get("credHelpers")
+    name = helpers.get(registry) if isinstance(helpers, Mapping) else None
+    name = name or document.get("credsStore")
+    return ask(name, registry) if isinstance(name, str) and name else None
+
+
+def _from_entries(entries: object, registry: str) -> Login | None:
+    for key, entry in entries.items() if isinstance(entries, Mapping) else ():
+        if _host(str(key)) == registry and isinstance(entry, Mapping) and isinstance(entry.get("auth"), str):
+            try:
+                user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+            except ValueError:
+                continue
+            if colon:
+                return user, password.strip("\0")
+    return None
+
+
+def _host(key: str) -> str:
+    """``https://host:port/v1/`` and ``host:port/namespace`` are entries for ``host:port``."""
+    return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]

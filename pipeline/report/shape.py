@@ -1,0 +1,125 @@
+"""What a report says. These types are the JSON document: a field is a key. docs/report.md explains them.
+
+Sizes are in bytes, times in seconds, digests as ``sha256:…``. A reader must take keys that it does not know; ``version``
+changes when one that is here goes or changes its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Figures:
+    """``bytes`` counts each blob once; ``shared_bytes`` is what it would be more if images shared nothing."""
+
+    images: int
+    saved: int
+    reused: int
+    failed: int
+    platforms: int
+    blobs: int
+    bytes: int
+    shared_bytes: int
+    fetched_bytes: int
+    bundle_bytes: int
+
+
+@dataclass(frozen=True)
+class Act:
+    """``resolve``, ``copy`` or ``pack``: how long it took, and what it dealt with."""
+
+    name: str
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the bundle. ``sha256`` is empty for a folder."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PlatformReport:
+    """One image/arch. ``size`` is all it needs; ``layers`` are in the manifest's order, without foreign ones."""
+
+    img_id: int
+    platform: str
+    digest: str
+    size: int
+    config: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """``status`` is ``saved`` (something was copied), ``reused`` (all was here), ``planned`` or ``failed``.
+
+    ``digest`` is what the image is in the bundle; ``source_digest`` what its reference named at ``source``. ``own_bytes`` are
+    in no other image of the bundle. A failed image has a ``reason``, and no digests.
+    """
+
+    m_id: int
+    reference: str
+    source: str
+    status: str
+    reason: str
+    digest: str
+    source_digest: str
+    size: int
+    own_bytes: int
+    platforms: tuple[PlatformReport, ...]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """``kind`` is ``manifest``, ``config`` or ``layer``; ``images`` is how many images of the bundle need it."""
+
+    digest: str
+    kind: str
+    size: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that had something to do; times count from the start of the run, workers from 1."""
+
+    name: str
+    worker: int
+    start: float
+    end: float
+    ok: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """``outcome``: ``complete``; ``incomplete``, as images failed; ``kept``, as the earlier bundle holds more; ``nothing``
+    was saved; ``planned``, by ``-dry-run``. ``note`` says why a bundle was kept. ``format`` is ``gzip``, ``zstd`` or ``dir``.
+    """
+
+    version: int
+    tool: str
+    outcome: str
+    note: str
+    started: str
+    seconds: float
+    bundle: str
+    format: str
+    figures: Figures
+    acts: tuple[Act, ...]
+    files: tuple[File, ...]
+    images: tuple[ImageReport, ...]
+    blobs: tuple[Blob, ...]
+    tasks: tuple[Task, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

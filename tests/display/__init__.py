@@ -1,0 +1,1 @@
+"""What a person sees while a save runs, and when it is over."""

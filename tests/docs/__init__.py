@@ -1,0 +1,1 @@
+"""Documents, help, completion, the manual: what they say is so."""

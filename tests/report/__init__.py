@@ -1,0 +1,1 @@
+"""What the report says, and that nothing in it can do harm."""
