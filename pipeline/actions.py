@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from . import files
-from .engine import failed
+from .engine import failed, put_off
 from .errors import Cause, EnvironmentProblem, ImageToolsError, Interrupted, RegistryError
 from .logs import about, log
+from .throttle import Held
 
 _TIPS = {
     Cause.CERTIFICATE: "TIP: -cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
@@ -24,6 +25,8 @@ class Actions:
 
     def __init__(self) -> None:
         self.before_each: Callable[[], None] = lambda: None
+        self.when_held: Callable[[], None] = lambda: None
+        """Called before a task is put off: a moment's rest, for when there is nothing else to do."""
         self.errors: dict[str, ImageToolsError] = {}
         self.fatal: EnvironmentProblem | None = None
 
@@ -38,6 +41,9 @@ class Actions:
                     self.before_each()
                     work()
                     return None
+                except Held:
+                    self.when_held()
+                    return put_off()
                 except Interrupted as error:
                     return self._fail(task, error)
                 except EnvironmentProblem as error:

@@ -113,6 +113,7 @@ _COMMANDS: Mapping[str, tuple[tuple[Flag, ...], _Command]] = {
     "show": ((_CONFIG,), _show),
     "schema": ((), _schema),
 }
+FLAG_SETS = {f"bundle {name}": FlagSet(f"bundle {name}", flags) for name, (flags, _) in _COMMANDS.items()}
 
 
 def _files(command: str, values: Mapping[str, Value], operands: Sequence[str]) -> list[Path]:

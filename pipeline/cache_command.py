@@ -43,6 +43,7 @@ _PRUNE = FlagSet(
         Flag("wait", False, "wait while a run uses the cache"),
     ),
 )
+FLAG_SETS = {flags.command: flags for flags in (_INFO, _PRUNE)}
 
 
 def run_cache(arguments: Sequence[str]) -> int:

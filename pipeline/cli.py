@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from . import __version__, signals
+from .catalogue import no_such_command, overview
 from .errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from .goflags import HelpWanted
 from .interruption import Interruption
@@ -28,30 +29,8 @@ if TYPE_CHECKING:  # the rest of the house, with doit, plumbum and yaml, is load
     from .reference import Reference
     from .save import Save
 
-COMMANDS = """\
-image-tools carries container images across an air gap.
-
-Usage:
-  image-tools save -f LIST        save the images of a list into one bundle
-  image-tools bundle check FILE   check a bundle definition; also list, show, schema
-  image-tools load -s SOURCE -d REGISTRY
-                                  bring what was saved into a registry
-  image-tools ls SOURCE           what is in an archive, its volumes, or a folder
-  image-tools verify SOURCE       whether all of it is intact
-  image-tools serve SOURCE        a read-only registry straight from it
-  image-tools cache info          what belongs to which bundle; 'cache prune' removes what belongs to none
-  image-tools demo                see it work, with nothing but this machine
-  image-tools version             print the version
-  image-tools COMMAND -h          all flags of a command
-"""
 OTHER_SIDE = ("load", "ls", "verify", "serve")
 """Commands for what ``save`` made; each a module of ``commands``."""
-EXAMPLES = """
-Examples:
-  image-tools save -f rancher-images.txt
-  image-tools save -f rancher-images.txt -j 10 -compress=zstd -part -part-size=4G
-  image-tools save -f rancher-images.txt -a amd64 -s registry.example.com -dry-run
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,13 +56,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .demo import run_demo
 
             return run_demo(rest, save)
+        if command == "graph":
+            from . import graph
+
+            return graph.run(rest)
+        if command == "completion":
+            from . import completion
+
+            return completion.run(rest)
+        if command == "man":
+            from .manual import page
+
+            print(page(), end="")
+            return EXIT_OK
         if command in ("version", "-version", "--version"):
             print(f"image-tools {__version__}")
             return EXIT_OK
         if command in ("help", "-h", "-help", "--help"):
-            print(COMMANDS, end="")
+            print(overview(), end="")
             return EXIT_OK
-        raise UsageError(f"there is no command '{command}'\n{COMMANDS.rstrip()}")
+        raise no_such_command(command)
     except ImageToolsError as error:
         return _report(error)
     except BrokenPipeError:
@@ -110,12 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def save(arguments: Sequence[str]) -> int:
     """``image-tools save``. Its exit code."""
-    from . import order
+    from . import examples, order
 
     try:
         values, rest = order.SAVE_FLAGS.parse(arguments)
     except HelpWanted:
-        print(order.SAVE_FLAGS.usage() + EXAMPLES, end="")
+        print(order.SAVE_FLAGS.usage() + examples.SAVE, end="")
         return EXIT_OK
     order.start_logging(values)
     wanted = order.read(values, rest)

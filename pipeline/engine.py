@@ -88,6 +88,15 @@ def failed(message: str) -> BaseFail:
     return TaskFailed(message)
 
 
+class _PutOff(TaskFailed):  # type: ignore[misc]
+    """No failure, but the only thing besides success that doit lets an action say."""
+
+
+def put_off() -> BaseFail:
+    """What an action returns to be run again when there is nothing else to do. Understood by ``run`` alone."""
+    return _PutOff("put off")
+
+
 def dodo_problem(message: str) -> Exception:
     """What a dodo.py raises so that doit shows ``message`` and no traceback."""
     problem: Exception = InvalidDodoFile(message)
@@ -225,7 +234,8 @@ class SaveRunner(MThreadRunner):  # type: ignore[misc]
         """As the stock method, but a task that would only wait (``HELD``) is put off as long as there are others."""
         if self._interruption.requested:
             self._stop_running = True
-        node = completed
+        # To doit, a task that was put off has not come back yet.
+        node = None if completed in self._put_off else completed
         while not self._stop_running:
             try:
                 node = self.task_dispatcher.generator.send(node)
@@ -236,6 +246,8 @@ class SaveRunner(MThreadRunner):  # type: ignore[misc]
                     self.free_proc += node is not None
                     return node and JobHold()
                 node = self._put_off.popleft()
+                if node.run_status == "run":
+                    return JobTaskPickle(node.task)
             elif (node.task.meta or {}).get(HELD, _never)():
                 self._put_off.append(node)
                 node = None
@@ -243,6 +255,12 @@ class SaveRunner(MThreadRunner):  # type: ignore[misc]
             if self.select_task(node, self.tasks):
                 return JobTaskPickle(node.task)
         return None
+
+    def process_task_result(self, node: Any, base_fail: BaseFail | None) -> None:
+        if isinstance(base_fail, _PutOff):
+            self._put_off.append(node)
+        else:
+            super().process_task_result(node, base_fail)
 
     def select_task(self, node: Any, tasks_dict: Any) -> Any:
         after = (node.task.meta or {}).get(AFTER, ())

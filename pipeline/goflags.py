@@ -46,15 +46,17 @@ class Flag:
             return int(text)
         return text
 
+    def kind_and_default(self) -> tuple[str, str]:
+        """``string``, `` (default "x")``; empty where there is nothing to say."""
+        kind = "" if isinstance(self.default, bool) else "int" if isinstance(self.default, int) else "string"
+        if not self.default:
+            return kind, ""
+        shown = f'"{self.default}"' if kind == "string" else str(self.default).lower()
+        return kind, f" (default {shown})"
+
     def usage(self) -> str:
-        kind = "" if isinstance(self.default, bool) else " int" if isinstance(self.default, int) else " string"
-        if isinstance(self.default, bool):
-            default = " (default true)" if self.default else ""
-        elif isinstance(self.default, int):
-            default = f" (default {self.default})" if self.default else ""
-        else:
-            default = f' (default "{self.default}")' if self.default else ""
-        return f"  -{self.name}{kind}\n        {self.help}{default}\n"
+        kind, default = self.kind_and_default()
+        return f"  -{self.name}{' ' if kind else ''}{kind}\n        {self.help}{default}\n"
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class Interruption:
         self._event.wait(seconds)
         self.check()
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, but only until a stop is requested."""
+        self._event.wait(seconds)
+
     @contextlib.contextmanager
     def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
         """Call ``stop`` if a stop is requested inside the block (at once, if it was requested before)."""

@@ -64,7 +64,9 @@ class Cache:
     def prepare(self) -> None:
         """Make the folder a valid, empty image layout if it is not one yet. Raises EnvironmentProblem."""
         try:
-            (self.share / "sha256").mkdir(parents=True, exist_ok=True)
+            if not (self.share / "sha256").is_dir():
+                (self.share / "sha256").mkdir(parents=True)
+                files.sync_folder(self.share)  # or a power loss could take the folder with all that is durable in it
             (self.root / IMAGES).mkdir(exist_ok=True)
             files.write_if_changed(self.root / LAYOUT_FILE, OCI_LAYOUT)
             link(self.root / BLOBS, SHARE)

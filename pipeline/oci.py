@@ -46,6 +46,9 @@ MAX_NESTING = 64
 MAX_DESCRIPTORS = 10_000
 """Layers of one manifest, or entries of one index."""
 
+MAX_SHOWN = 200
+"""Characters of a platform that people see."""
+
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)")
 
@@ -110,7 +113,8 @@ class Platform:
         if self.variant:
             parts.append(self.variant)
         text = "/".join(parts)
-        return f"{text} {self.os_version}" if self.os_version else text
+        text = f"{text} {self.os_version}" if self.os_version else text
+        return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 @dataclass(frozen=True)

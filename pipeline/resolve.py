@@ -101,8 +101,6 @@ def _fetch_index_or_config(
     """What ``choose`` has to read: the indexes below an index; the config of a single image, which names its platform."""
     if depth > MAX_DEPTH:
         raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
-    if top.digest in visited:
-        return
     visited.add(top.digest)
     if len(visited) > MAX_INDEXES:
         raise ContentError(f"more than {MAX_INDEXES} indexes in one index are more than any image has")
@@ -111,7 +109,7 @@ def _fetch_index_or_config(
         _fetch_config(cache, skopeo, image, top.digest, document)
         return
     for descriptor in document.manifests:
-        if descriptor.media_type in oci.INDEX_TYPES:
+        if descriptor.media_type in oci.INDEX_TYPES and descriptor.digest not in visited:
             _fetch_object(cache, skopeo, image, descriptor)
             _fetch_index_or_config(cache, skopeo, image, descriptor, visited, depth + 1)
 

@@ -47,6 +47,7 @@ class Save:
 
     def __init__(self, bundle: Bundle, interruption: Interruption, force: bool = False) -> None:
         self.shop = Workshop(bundle, interruption)
+        self.shop.patient = False
         self.outcome = Outcome()
         self._bundle = bundle
         self._force = force

@@ -99,7 +99,11 @@ def absolute(text: str, base: Path) -> Path:
     if not text or "\0" in text:
         raise UsageError("a path is empty or holds a NUL character")
     try:
-        return (base / Path(text).expanduser()).resolve()
+        path = (base / Path(text).expanduser()).resolve()
+        str(path).encode()  # our records are JSON, which is Unicode
+        return path
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the path {text!a} is no UTF-8; rename it, or choose another place") from error
     except RuntimeError as error:  # a '~name' of nobody, or symbolic links that go round in a circle
         raise UsageError(f"there is no such place as {text}: {error}") from error
 

@@ -16,17 +16,16 @@ from .interruption import Interruption
 def stopping(interruption: Interruption) -> Iterator[None]:
     """For the block, a signal is a request of ``interruption``. On the main thread only."""
 
+    # Here, not in the handler: a signal may come in the middle of an import.
+    from .display import restore_terminal, say_at_once
+
     def stop(signum: int, frame: FrameType | None) -> None:
         if interruption.requested:
-            from .display import restore_terminal
-
             restore_terminal()
             os._exit(EXIT_SIGNAL + signum)
         interruption.request(signum)
-        # At once: what is being written may have to reach the disk before the run can end. Not through sys.stderr, in the
-        # middle of whose own writing this may happen.
-        with contextlib.suppress(OSError):
-            os.write(2, b"\nimage-tools: stopping\n")
+        # At once: what is being written may have to reach the disk before the run can end.
+        say_at_once("image-tools: stopping")
 
     with handling(stop):
         yield

@@ -92,7 +92,8 @@ _FULL = ("no space left on device", "disk quota exceeded")
 _WRONG_BYTES = re.compile(
     r"digest did not match|digest \S+ does not match|does not match provided manifest digest", re.IGNORECASE
 )
-_TOO_MANY = re.compile(rb"Too many requests to \S+ sleeping for ([0-9.]+) seconds")
+# The second is what it then does, which some versions limit to a minute.
+_TOO_MANY = re.compile(rb"Detected 'Retry-After' header \W*([0-9]+)|Too many requests to \S+ sleeping for ([0-9.]+) seconds")
 _FRAME = re.compile(r'^((Error parsing image name "[^"]*"|initializing source \S+): )+')
 _LOG_LINE = re.compile(r'^time="[^"]*" level=(\w+) msg="?(.*?)"?$')
 
@@ -106,8 +107,10 @@ def classify(text: str) -> Cause:
 class Skopeo:
     """Runs skopeo with one ``Access``. Safe to use from many threads. Raises EnvironmentProblem where it cannot run."""
 
-    def __init__(self, access: Access, interruption: Interruption) -> None:
+    def __init__(self, access: Access, interruption: Interruption, patient: bool = True) -> None:
+        """One that is not ``patient`` raises ``throttle.Held`` where a request would have to wait before it is first made."""
         self._access = access
+        self._patient = patient
         self._interruption = interruption
         self._throttle = Throttle(interruption)
         self._environment = _environment(access)
@@ -202,7 +205,7 @@ class Skopeo:
         registry, retries = reference.registry, self._access.retries
         wrong = 0
         for number in range(1, retries + 2):
-            self._throttle.wait(registry)
+            self._throttle.wait(registry, self._patient or number > 1)
             try:
                 result = attempt()
             except RegistryError as error:
@@ -371,7 +374,7 @@ class _Words:
             if b" level=debug " not in line[:80]:
                 self.kept += line + b"\n"
             elif match := _TOO_MANY.search(line):
-                self._too_many(float(match[1]))
+                self._too_many(float(match[1] or match[2]))
 
     @property
     def text(self) -> str:

@@ -29,8 +29,11 @@ from .logs import log
 from .plan import PlatformKey
 from .reference import Reference
 from .skopeo import Skopeo, bytes_below
+from .throttle import Held
 from .tracking import Tracker
 
+HELD_PAUSE = 0.5
+"""Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
 LAYOUT_VERSION = 1
 """Of the archive's contents; a new one makes every bundle pack again."""
 
@@ -45,6 +48,9 @@ class Workshop(Actions):
         self.cache: Cache = beside.cache if beside else Cache(bundle.cache)
         self.state: BundleState = self.cache.bundle_state(bundle)
         self.interruption = interruption
+        self.patient = True
+        """False where who runs the tasks can put one off while its registry is held (``engine.run`` can)."""
+        self.when_held = lambda: interruption.wait(HELD_PAUSE)
         self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
         self.planned: dict[Reference, Choice] = {}
         self.tracker = Tracker(self.cache.has)
@@ -53,7 +59,7 @@ class Workshop(Actions):
 
     @cached_property
     def skopeo(self) -> Skopeo:
-        return Skopeo(self.bundle.access, self.interruption)
+        return Skopeo(self.bundle.access, self.interruption, self.patient)
 
     def begin(self) -> None:
         """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
@@ -83,7 +89,13 @@ class Workshop(Actions):
         self, task: str, work: Callable[[], object], image: BundleImage | None = None, img_id: int = 0
     ) -> Callable[[], Any]:
         """As ``act``, about an image of the bundle."""
-        return self.act(task, work, image.m_id if image else 0, img_id, image.text if image else "")
+
+        def unless_held() -> None:
+            if image is not None and not self.patient and _is_held(self, image):
+                raise Held
+            work()
+
+        return self.act(task, unless_held, image.m_id if image else 0, img_id, image.text if image else "")
 
 
 def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:

@@ -22,6 +22,10 @@ NOTABLE = 1.0
 """Seconds of a pause that are worth a log line."""
 
 
+class Held(Exception):
+    """A request would have to wait for so long that there may be better things to do."""
+
+
 class GivenUp(RegistryError):
     """Trying again is pointless in this run, whatever the cause."""
 
@@ -42,8 +46,8 @@ class Throttle:
         self._states: dict[str, _State] = {}
         self._lock = threading.Lock()
 
-    def wait(self, registry: str) -> None:
-        """Until the registry may be asked. Raises GivenUp, Interrupted."""
+    def wait(self, registry: str, patient: bool = True) -> None:
+        """Until the registry may be asked. Raises GivenUp, Interrupted; Held, if not ``patient``, instead of a notable wait."""
         while True:
             with self._lock:
                 state = self._state(registry)
@@ -53,6 +57,8 @@ class Throttle:
                 pause = state.not_before - time.monotonic()
             if pause <= 0:
                 return
+            if not patient and pause > NOTABLE:
+                raise Held
             # Not all at once when it is over.
             self._interruption.sleep(pause + random.uniform(0, min(1.0, pause / 4)))
 

@@ -74,7 +74,8 @@ def unpack(path: Path, folder: Path, interruption: Interruption) -> None:
 def _unpack(volumes: VolumeSet, folder: Path, interruption: Interruption) -> None:
     room = files.free_space(folder) - RESERVE
     left_out = 0
-    with tarfile.open(fileobj=_decompressed(volumes), mode="r|") as tar:
+    stream = _decompressed(volumes)
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         for number, member in enumerate(tar):
             interruption.check()
             if number >= MAX_MEMBERS:
@@ -93,6 +94,9 @@ def _unpack(volumes: VolumeSet, folder: Path, interruption: Interruption) -> Non
                     "TIP: free some space, or name a folder on another disk with -cache"
                 )
             _write(cast("IO[bytes]", tar.extractfile(member)), target, interruption)
+    # tar's end comes before that of what it is compressed with, which has a checksum there.
+    while stream.read(CHUNK):
+        interruption.check()
     if left_out:
         log.info("%d links and other things that are no files were left out", left_out)
 

@@ -171,9 +171,8 @@ def pairs(text: str) -> list[tuple[str, str]]:
     return list(zip(lines[::2], lines[1::2], strict=True))
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_save_shows_the_documented_flags_as_documented(flag: str) -> None:
-    result = run("save", flag)
+def test_save_shows_the_documented_flags_as_documented() -> None:
+    result = run("save", "-h")
     assert (result.code, result.stderr) == (0, "")
     assert result.stdout.startswith("Usage of save:\n")
     shown = pairs(result.stdout.partition("\n\n")[0])

@@ -200,8 +200,8 @@ def test_a_manifest_may_be_four_mib_and_no_larger() -> None:
 def test_ten_thousand_entries_and_no_more() -> None:
     for key in ("manifests", "layers"):
         more = {"config": descriptor()} if key == "layers" else {}
-        assert parse(dump({key: [descriptor()] * oci.MAX_DESCRIPTORS, **more}))
         refused(dump({key: [descriptor()] * (oci.MAX_DESCRIPTORS + 1), **more}), "more than any image has")
+    assert parse(dump({"manifests": [descriptor()] * oci.MAX_DESCRIPTORS}))
 
 
 def test_a_size_is_an_int64() -> None:

@@ -307,7 +307,7 @@ def test_a_folder_holds_no_colon_and_stays_where_it_is_put(reference: Reference)
         assert part.isprintable()
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.lists(references(), min_size=2, max_size=6, unique=True))
 def test_no_two_references_share_a_folder_or_lie_in_each_other(found: list[Reference]) -> None:
     folders = [reference.folder for reference in found]

@@ -503,15 +503,16 @@ def test_what_it_started_is_killed_with_it(stand_in: StandIn, tmp_path: Path) ->
     stand_in(f"sleep 61.5 & echo $! > {tmp_path}/helper; wait")
     interruption = Interruption()
 
-    def interrupt() -> None:
-        wait_until((tmp_path / "helper").exists)
-        interruption.request(signal.SIGINT)
+    def act() -> None:
+        with pytest.raises(Interrupted):
+            client(interruption=interruption).manifest(NAME)
 
-    other = threading.Thread(target=interrupt)
-    other.start()
-    with pytest.raises(Interrupted):
-        client(interruption=interruption).manifest(NAME)
-    other.join()
+    worker = threading.Thread(target=act, daemon=True)
+    worker.start()
+    assert wait_until((tmp_path / "helper").exists)
+    interruption.request(signal.SIGINT)
+    worker.join(5)
+    assert not worker.is_alive()
     assert wait_until(lambda: not running("sleep\00061.5"), 1)
 
 

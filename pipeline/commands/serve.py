@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -105,6 +106,10 @@ def _tls(values: Mapping[str, Value]) -> tuple[Path, Path] | None:
     for flag, name in (("tls-cert", certificate), ("tls-key", key)):
         if not Path(name).is_file():
             raise UsageError(f"-{flag} {name}: there is no such file")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError([f"{certificate} and {key} are no certificate with its key: {error}"]) from error
     return Path(certificate), Path(key)
 
 

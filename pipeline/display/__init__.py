@@ -5,7 +5,7 @@ message or an image's name reaches the terminal.
 """
 
 from .loglines import FORMATS, start_logging
-from .progress import MODES, restore_terminal, show_progress
+from .progress import MODES, restore_terminal, say_at_once, show_progress
 from .summary import Summary, plan_line, print_failures, print_plan, print_problem, print_summary
 from .text import bytes_text, duration_text, harmless
 
@@ -22,6 +22,7 @@ __all__ = [
     "print_problem",
     "print_summary",
     "restore_terminal",
+    "say_at_once",
     "show_progress",
     "start_logging",
 ]

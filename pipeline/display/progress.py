@@ -44,6 +44,25 @@ def show_progress(mode: str, look: Look) -> Iterator[None]:
         yield
 
 
+class _Notice:
+    """Where words from a signal handler go while rows are shown; the next drawing of the rows takes them."""
+
+    def __init__(self) -> None:
+        self.shown_by_rows = False
+        self.text = ""
+
+
+notice = _Notice()
+
+
+def say_at_once(text: str) -> None:
+    """A line on standard error, from a signal handler: in the middle of any other writing, so through none of its locks."""
+    notice.text = text
+    if not notice.shown_by_rows:
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{text}\n".encode())
+
+
 def restore_terminal() -> None:
     """For an end without clean-up: the live rows hide the cursor."""
     if sys.stderr.isatty():

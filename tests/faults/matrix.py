@@ -157,14 +157,14 @@ def run_matrix(registry: Registry, wanted: Sequence[Case], jobs: int = 8) -> Out
         for case in wanted:
             proxies[case].clear()
             proxies[case].fault(_path(case, images[case]), FAULTS[case.fault], times=case.times, method="GET")
-        first = save(names, "-j", jobs, "-retry", RETRIES)
+        first = save(names, "-j", str(jobs), "-retry", str(RETRIES))
         failed = FAILED.read_text().splitlines() if FAILED.exists() else []
         bundle = unpack() if ARCHIVE.exists() else None
         arrived = {path.name for path in (CACHE / "share" / "sha256").iterdir()}
         counts = {case: _struck(proxies[case]) for case in wanted}
         for proxy in proxies.values():
             proxy.clear()
-        second = save(names, "-j", jobs)
+        second = save(names, "-j", str(jobs))
         verdicts = [
             Verdict(
                 case,

@@ -64,7 +64,9 @@ def manifest(**more: Any) -> dict[str, Any]:
     return {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [], **more}
 
 
-@pytest.mark.parametrize("digest", ["sha256:../../../../../../tmp/x", "sha256:" + "A" * 64, "../x", "md5:" + "0" * 32, "", 7, None])
+@pytest.mark.parametrize(
+    "digest", ["sha256:../../../../../../tmp/x", "sha256:" + "A" * 64, "../x", "md5:" + "0" * 32, "", 7, None]
+)
 def test_digests(hostile: HostileRegistry, digest: Any) -> None:
     descriptor = {"mediaType": OCI_LAYER, "digest": digest, "size": 5}
     hostile.image(descriptor, name="bad")
@@ -86,7 +88,7 @@ def test_a_size_that_no_disk_has(hostile: HostileRegistry) -> None:
     hostile.image({**hostile.blob(b"x"), "size": 2**62}, name="bad")
     result = save([f"{hostile.host}/app:bad"])
     assert result.code == 3
-    assert f"{2**62:,}"[:5] in result.stderr
+    assert "bytes are needed" in result.stderr
     check_harmless(result)
 
 
@@ -139,7 +141,9 @@ def test_ten_thousand_entries(hostile: HostileRegistry) -> None:
     started = time.process_time()
     assert try_both(hostile, "-a", "amd64").code == 0
     assert time.process_time() - started < 10
-    assert len(refused(hostile, "-a", "s390x")) < 2_000, "not all of them in the message"
+    result = save([f"{hostile.host}/app:bad"], "-a", "s390x")
+    assert "none of those asked for" in result.stdout or "no platform of those asked for" in result.stdout
+    check_harmless(result)
 
 
 def test_thousands_to_fetch(hostile: HostileRegistry) -> None:
@@ -155,8 +159,9 @@ def test_indexes_of_indexes(hostile: HostileRegistry) -> None:
     for level in range(4):
         entry = hostile.index(*[entry] * 3_000, name="bad", annotations={"level": str(level)})
     started = time.monotonic()
-    result = try_both(hostile, "-a", "all")
-    assert result.code in (0, 1)
+    # Not unpacked and checked as others are: that would unfold it.
+    result = save([f"{hostile.host}/app:bad"], "-a", "all")
+    assert result.code == 0, result
     assert time.monotonic() - started < 20
 
 
@@ -173,8 +178,8 @@ def test_indexes_too_deep_or_too_many(hostile: HostileRegistry) -> None:
 
 def test_platforms(hostile: HostileRegistry) -> None:
     """Their names become folders, and are shown."""
-    names = ["../../../../tmp/x", f"a{ESCAPES}b", "a/b", ".", "..", "", "a\nb", "x" * 5000, "index.json", "blobs", ".tmp-1-x", "*"]
-    names += ["-rf", "a:b", "oci-put-blob1", " "]
+    names = ["../../../../tmp/x", f"a{ESCAPES}b", "a/b", ".", "..", "", "a\nb", "x" * 5000, "index.json", "blobs", ".tmp-1-x"]
+    names += ["*", "-rf", "a:b", "oci-put-blob1", " "]
     entries = []
     for number, name in enumerate(names):
         platform = {"os": name, "architecture": name, "variant": name, "os.version": name, "os.features": [name]}

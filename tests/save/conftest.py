@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 from ..support.registry import Registry
+from . import saving
+
+
+@pytest.fixture(autouse=True, scope="session")
+def store(registries_folder: Path) -> None:
+    """Where ``saving.fetched_before`` keeps what it fetched."""
+    saving.STORE = registries_folder
 
 
 @pytest.fixture(autouse=True)

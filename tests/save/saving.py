@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -68,6 +69,33 @@ def saved(images: What, *arguments: str | Path) -> Result:
     result = save(images, *arguments)
     assert result.code == 0, result
     return result
+
+
+STORE = Path("/nowhere")
+"""A folder of the session; ``conftest`` sets it."""
+_store: dict[str, Path] = {}
+
+
+def fetched_before(images: What, cache: Path = CACHE) -> None:
+    """Put into the cache what these images consist of, as if a save had fetched it: where a test is not about fetching.
+
+    Fetched once in a session, and copied. All that a save remembers is left out.
+    """
+    key = lines(images)
+    if key not in _store:
+        _store[key] = Path(tempfile.mkdtemp(prefix="fetched-", dir=STORE)) / "cache"
+        list_file = write_list(images, _store[key].with_name("list.txt"))
+        result = command("save", "-f", list_file, PLAIN, "-j", "2", "-compress=dir", "-cache", _store[key])
+        assert result.code == 0, result
+    for part in ("share", "images"):
+        shutil.copytree(_store[key] / part, cache / part, symlinks=True)
+    shutil.copy(_store[key] / "oci-layout", cache)
+
+
+def prepared(images: What, *arguments: str | Path) -> Result:
+    """As ``saved``, of images that were fetched before."""
+    fetched_before(images)
+    return saved(images, *arguments)
 
 
 def spawn_save(images: What, *arguments: str | Path) -> Running:

@@ -16,12 +16,12 @@ from .saving import ARCHIVE, CACHE, FAILED, command, lines, unpack, write_list
 
 @pytest.fixture(scope="session")
 def behind_tls(tls_registry: Registry) -> PushedImage:
-    return push_kind(tls_registry, "oci-index", "access/tls")
+    return push_kind(tls_registry, "docker-single", "access/tls")
 
 
 @pytest.fixture(scope="session")
 def behind_login(login_registry: Registry) -> PushedImage:
-    return push_kind(login_registry, "oci-index", "access/login")
+    return push_kind(login_registry, "docker-single", "access/login")
 
 
 def save(image: PushedImage, *arguments: str | Path) -> Result:

@@ -14,7 +14,7 @@ from ..support.proxy import FaultProxy, Slow
 from ..support.push import PushedImage, push
 from ..support.registry import Registry
 from ..support.run import COMMAND, run
-from .saving import ARCHIVE, PLAIN, inside, saved, unpack, write_list
+from .saving import ARCHIVE, PLAIN, inside, prepared, saved, unpack, write_list
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def test_the_time_is_that_of_the_newest_image(registry: Registry) -> None:
 
 
 def test_source_date_epoch(images: list[PushedImage], monkeypatch: pytest.MonkeyPatch) -> None:
-    saved(images[:1])
+    prepared(images[:1])
     first = ARCHIVE.read_bytes()
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000000")
     assert "written:" in saved(images[:1]).stdout
@@ -91,7 +91,7 @@ def test_source_date_epoch(images: list[PushedImage], monkeypatch: pytest.Monkey
 
 
 def test_no_name_of_this_machine_and_no_time_of_this_run(images: list[PushedImage]) -> None:
-    saved(images[:2])
+    prepared(images[:2])
     unpacked = unpack()
     words = [str(Path.cwd()), Path.cwd().name, time.strftime("%Y-%m-%d")]
     for path in unpacked.root.rglob("*"):
@@ -102,7 +102,7 @@ def test_no_name_of_this_machine_and_no_time_of_this_run(images: list[PushedImag
 
 def test_dot_and_hidden_files_do_not_get_in(images: list[PushedImage]) -> None:
     """Whatever lies about in the cache stays there."""
-    saved(images[:1])
+    prepared(images[:1])
     data = ARCHIVE.read_bytes()
     cache = Path("saved-image-cache")
     (cache / "notes.txt").write_text("mine")

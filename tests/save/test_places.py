@@ -14,7 +14,22 @@ from ..support.kinds import push_kind
 from ..support.push import PushedImage
 from ..support.registry import Registry
 from ..support.run import ROOT, Result
-from .saving import ARCHIVE, CACHE, FAILED, LIST, PLAIN, command, lines, save, saved, shell, unpack, write_list
+from .saving import (
+    ARCHIVE,
+    CACHE,
+    FAILED,
+    LIST,
+    PLAIN,
+    command,
+    fetched_before,
+    lines,
+    prepared,
+    save,
+    saved,
+    shell,
+    unpack,
+    write_list,
+)
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +61,7 @@ def test_any_name(registry: Registry, good: PushedImage, name: str) -> None:
     failed = inner / f"{NAMES[name]}-failed.txt"
     archive = inner / f"{NAMES[name]}.tar.gz"
     arguments = ("-f", list_file, "-o", failed, "-cache", inner / NAMES[name], "-d", archive, PLAIN)
+    fetched_before([good], inner / NAMES[name])
     for _ in range(2):
         result = command("save", *arguments)
         assert result.code == 1, result
@@ -77,7 +93,7 @@ def test_a_missing_folder_is_made(good: PushedImage) -> None:
 
 
 def test_home(good: PushedImage) -> None:
-    saved([good], "-d", "~/saved.tar.gz")
+    prepared([good], "-d", "~/saved.tar.gz")
     assert (Path.home() / "saved.tar.gz").exists()
 
 
@@ -151,7 +167,7 @@ def test_a_read_only_folder_is_found_before_the_first_fetch(
 
 
 def test_a_cache_that_became_read_only(registry: Registry, good: PushedImage) -> None:
-    saved([good])
+    prepared([good])
     registry.clear_requests()
     result = in_read_only(CACHE.absolute(), "-f", LIST, PLAIN)
     assert result.code == 3
@@ -160,7 +176,7 @@ def test_a_cache_that_became_read_only(registry: Registry, good: PushedImage) ->
 
 
 def test_a_folder_of_ours_is_replaced_and_another_is_not(good: PushedImage) -> None:
-    saved([good], "-compress=dir", "-d", "bundle")
+    prepared([good], "-compress=dir", "-d", "bundle")
     Path("bundle/saved-images-list.json").unlink()
     result = save([good], "-compress=dir", "-d", "bundle")
     assert result.code == 2
@@ -170,7 +186,7 @@ def test_a_folder_of_ours_is_replaced_and_another_is_not(good: PushedImage) -> N
 def test_a_foreign_file_at_the_destination_is_replaced(good: PushedImage) -> None:
     """As ``-d`` says so; it is no bundle of which something could be lost."""
     ARCHIVE.write_text("something else")
-    saved([good])
+    prepared([good])
     assert unpack().names == [good.reference]
 
 
@@ -187,7 +203,7 @@ def test_the_cache_may_be_empty_before(good: PushedImage) -> None:
 
 
 def test_nothing_lies_beside_the_results(good: PushedImage) -> None:
-    saved([good])
+    prepared([good])
     saved([good], "-part", "-part-size=5K")
     names = {path.name for path in Path().iterdir()}
     assert names == {

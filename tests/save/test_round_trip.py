@@ -14,7 +14,23 @@ from ..support.kinds import ALL_KINDS, push_kind
 from ..support.push import PushedImage
 from ..support.registry import Registry
 from ..support.run import Result, run, skopeo
-from .saving import ARCHIVE, CACHE, PLAIN, SOURCE_DIGEST, Unpacked, lines, load, save, saved, unpack
+from .saving import (
+    ARCHIVE,
+    CACHE,
+    LIST,
+    PLAIN,
+    SOURCE_DIGEST,
+    Unpacked,
+    command,
+    identity,
+    inside,
+    lines,
+    load,
+    prepared,
+    save,
+    saved,
+    unpack,
+)
 
 SCHEMA2 = tuple(kind for kind in ALL_KINDS if kind != "schema1")
 
@@ -24,6 +40,7 @@ class Saved:
     """A bundle of one image of every kind."""
 
     images: dict[str, PushedImage]
+    folder: Path
     unpacked: Unpacked
     result: Result
 
@@ -48,7 +65,7 @@ def save_every_kind(folder: Path, images: dict[str, PushedImage], *arguments: st
     (folder / "list.txt").write_text(lines(list(images.values())))
     result = run("save", "-f", "list.txt", PLAIN, "-j", "6", *arguments, cwd=folder)
     assert result.code == 0, result
-    return Saved(images, unpack(folder / ARCHIVE, folder / "unpacked"), result)
+    return Saved(images, folder, unpack(folder / ARCHIVE, folder / "unpacked"), result)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +77,22 @@ def whole(folder: Path, every_kind: dict[str, PushedImage]) -> Saved:
 def chosen(folder: Path, every_kind: dict[str, PushedImage]) -> Saved:
     """With the default architectures."""
     return save_every_kind(folder / "chosen", every_kind)
+
+
+def test_a_second_run_repeats_nothing(registry: Registry, chosen: Saved) -> None:
+    """One manifest request a tag, and that is all; of every kind of image."""
+    with inside(chosen.folder):
+        before = identity(ARCHIVE), identity(Path("saved-images.tar.gz.sha256"))
+        registry.clear_requests()
+        result = command("save", "-f", LIST, PLAIN, "-j", "6")
+        assert (identity(ARCHIVE), identity(Path("saved-images.tar.gz.sha256"))) == before
+    assert result.code == 0, result
+    asked = [f"{request.kind} {request.repository} {request.reference}" for request in registry.requests() if request.kind]
+    assert sorted(asked) == sorted(f"manifests {each.repository} v1" for each in chosen.images.values())
+    assert "unchanged since the last run" in result.stdout
+    assert "fetched" not in result.stdout.replace("fetched 0 B", "")
+    assert "copying" not in result.stderr
+    assert "writing" not in result.stderr
 
 
 @pytest.mark.parametrize("kind", SCHEMA2)
@@ -269,7 +302,7 @@ def test_the_cache_itself_reads_as_the_bundle(every_kind: dict[str, PushedImage]
 )
 def test_arm_variants(every_kind: dict[str, PushedImage], architectures: str, expected: list[str]) -> None:
     image = every_kind["arm-variants"]
-    saved([image], "-a", architectures)
+    prepared([image], "-a", architectures)
     unpacked = unpack()
     by_digest = {each.manifest: str(each.platform) for each in image.platforms}
     assert [by_digest[digest] for digest in unpacked.manifests(unpacked.entry(image.reference)["digest"])] == expected

@@ -25,6 +25,7 @@ from .saving import (
     identity,
     layer_gets,
     lines,
+    prepared,
     save,
     saved,
     spawn_save,
@@ -79,7 +80,7 @@ def test_a_dry_run_fetches_no_layer(registry: Registry, images: list[PushedImage
 
 
 def test_a_dry_run_after_a_save_finds_nothing_to_do(registry: Registry, images: list[PushedImage]) -> None:
-    saved(images)
+    prepared(images)
     before = identity(ARCHIVE), files_below(CACHE)
     registry.clear_requests()
     result = save(images, "-dry-run")

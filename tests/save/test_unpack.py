@@ -12,7 +12,7 @@ from ..support.kinds import push_kind
 from ..support.push import PushedImage, push
 from ..support.registry import Registry
 from ..support.run import skopeo
-from .saving import ARCHIVE, CACHE, Unpacked, cached, files_below, identity, saved, shell
+from .saving import ARCHIVE, CACHE, Unpacked, cached, files_below, identity, prepared, saved, shell
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def out_of_the_way() -> None:
     ],
 )
 def test_gzip(image: PushedImage, script: str) -> None:
-    saved([image])
+    prepared([image])
     assert shell("sha256sum -c saved-images.tar.gz.sha256") == "saved-images.tar.gz: OK\n"
     out_of_the_way()
     shell(script)
@@ -57,7 +57,7 @@ def test_gzip(image: PushedImage, script: str) -> None:
 )
 def test_zstd(image: PushedImage, script: str) -> None:
     """Without ``-d`` the file is called what it is."""
-    saved([image], "-compress=zstd")
+    prepared([image], "-compress=zstd")
     assert not ARCHIVE.exists()
     assert shell("sha256sum -c saved-images.tar.zst.sha256") == "saved-images.tar.zst: OK\n"
     out_of_the_way()
@@ -66,7 +66,7 @@ def test_zstd(image: PushedImage, script: str) -> None:
 
 
 def test_a_name_that_says_another_format_is_warned_about(image: PushedImage) -> None:
-    result = saved([image], "-compress", "zstd", "-d", "saved.tar.gz")
+    result = prepared([image], "-compress", "zstd", "-d", "saved.tar.gz")
     assert "WARN" in result.stderr
     assert "saved.tar.gz" in result.stderr
     result = saved([image], "-compress", "zstd", "-d", "saved.tar.zstd")
@@ -79,7 +79,7 @@ def test_a_name_that_says_another_format_is_warned_about(image: PushedImage) -> 
 @pytest.mark.parametrize("count", [1, 2, 11, 101])
 @pytest.mark.parametrize(("codec", "name", "flag"), [("gzip", "saved-images.tar.gz", "-z"), ("zstd", "s.tar.zst", "--zstd")])
 def test_volumes(image: PushedImage, count: int, codec: str, name: str, flag: str) -> None:
-    saved([image], "-compress", codec, "-d", name)
+    prepared([image], "-compress", codec, "-d", name)
     whole = Path(name).read_bytes()
     size = next(size for size in range(len(whole) // count, len(whole) + 1) if -(-len(whole) // size) == count)
     saved([image], "-compress", codec, "-d", name, "-part", f"-part-size={size}")
@@ -104,7 +104,7 @@ def test_volumes(image: PushedImage, count: int, codec: str, name: str, flag: st
     ("text", "size"), [("16K", 16 << 10), ("20000", 20_000), ("8k", 8 << 10), ("1M", 1 << 20), ("1G", 1 << 30), ("1T", 1 << 40)]
 )
 def test_part_sizes(image: PushedImage, text: str, size: int) -> None:
-    saved([image], "-part", "-part-size", text)
+    prepared([image], "-part", "-part-size", text)
     volumes = sorted(Path().glob("*.part*"))
     assert all(volume.stat().st_size == size for volume in volumes[:-1])
     assert volumes[-1].stat().st_size <= size
@@ -113,12 +113,12 @@ def test_part_sizes(image: PushedImage, text: str, size: int) -> None:
 
 
 def test_part_without_a_size_is_2g(image: PushedImage) -> None:
-    saved([image], "-part")
+    prepared([image], "-part")
     assert [path.name for path in Path().glob("*.part*")] == ["saved-images.tar.gz.part0"]
 
 
 def test_part_switched_off(image: PushedImage) -> None:
-    result = saved([image], "-part=false", "-part-size=1K")
+    result = prepared([image], "-part=false", "-part-size=1K")
     assert ARCHIVE.exists()
     assert not list(Path().glob("*.part*"))
     assert "-part-size has no effect without -part" in result.stderr
@@ -126,7 +126,7 @@ def test_part_switched_off(image: PushedImage) -> None:
 
 def test_a_folder_of_links(image: PushedImage) -> None:
     """``-compress=dir -d DIR``: exactly the bundle, in hard links, readable by itself."""
-    saved([image, image.pinned])
+    prepared([image, image.pinned])
     result = saved([image], "-compress=dir", "-d", "bundle", "-j", "4")
     assert "written:\n  bundle" in result.stdout
     bundle = Unpacked(Path("bundle"))
@@ -154,7 +154,7 @@ def test_a_folder_changes_over_as_a_whole(registry: Registry, image: PushedImage
 
 def test_the_cache_as_the_result(image: PushedImage) -> None:
     """``-compress=dir`` without ``-d``: nothing else is made."""
-    result = saved([image], "-compress=dir")
+    result = prepared([image], "-compress=dir")
     assert "saved-image-cache is the bundle" in result.stdout
     assert sorted(path.name for path in Path().iterdir()) == ["list.txt", CACHE.name]
     shown = skopeo("inspect", "--raw", f"oci:{CACHE}:{image.reference}")
@@ -166,7 +166,7 @@ def test_the_cache_as_the_result(image: PushedImage) -> None:
 def test_a_folder_on_another_file_system(image: PushedImage, tmp_path: Path) -> None:
     """There can be no links, so it is copied."""
     place = tmp_path / "bundle"
-    saved([image], "-compress=dir", "-d", place)
+    prepared([image], "-compress=dir", "-d", place)
     if place.stat().st_dev != CACHE.stat().st_dev:
         Unpacked(place).check()
         assert not any(cached(digest, place).samefile(cached(digest)) for digest in image.layers)
@@ -174,7 +174,7 @@ def test_a_folder_on_another_file_system(image: PushedImage, tmp_path: Path) -> 
 
 def test_the_result_does_not_depend_on_links(image: PushedImage) -> None:
     """FAT and exFAT cannot hold the ``blobs`` link: without it, everything is there all the same."""
-    saved([image])
+    prepared([image])
     out_of_the_way()
     listing = shell("tar -tvf saved-images.tar.gz")
     links = [line.split()[-3] for line in listing.splitlines() if line.startswith("l")]
@@ -189,7 +189,7 @@ def test_the_result_does_not_depend_on_links(image: PushedImage) -> None:
 
 def test_what_stands_in_the_tar(image: PushedImage) -> None:
     """Folders before what is in them, metadata before blobs, one time, one owner."""
-    saved([image])
+    prepared([image])
     listing = shell("TZ=UTC tar --numeric-owner --full-time -tvf saved-images.tar.gz")
     found = [line.split(None, 5) for line in listing.splitlines()]
     assert {(owner, day, time) for _, owner, _, day, time, _ in found} == {("0/0", "2024-03-01", "12:00:00")}

@@ -11,7 +11,7 @@ import pytest
 from ..support.kinds import push_kind
 from ..support.push import PushedImage
 from ..support.registry import Registry
-from ..support.run import run
+from ..support.run import Result, run
 from .saving import ARCHIVE, CACHE, FAILED, LIST, PLAIN, command, saved, write_list
 
 DOCUMENTED = {
@@ -99,7 +99,7 @@ def test_wrong_flags(name: str, good: PushedImage) -> None:
 
 def test_bad_lines_are_named_all_at_once(good: PushedImage) -> None:
     bad = {
-        3: "UPPER/case",
+        3: "some/UPPER",
         4: "two words",
         5: "name:",
         6: "name@sha256:123",
@@ -122,23 +122,35 @@ def test_bad_lines_are_named_all_at_once(good: PushedImage) -> None:
     assert entries() == ["list.txt"]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"\n\n", b"# nothing\n// nothing\n", b"\xef\xbb\xbf\n", b"\xff\xfea\0:\0b\0", b"caf\xe9\n", b"\0\0\0"],
-    ids=["empty", "blank", "comments", "mark", "UTF-16", "latin-1", "zeros"],
-)
-@pytest.mark.parametrize("way", ["file", "-f -", "pipe"])
-def test_a_list_that_is_none(data: bytes, way: str) -> None:
-    if way == "file":
-        LIST.write_bytes(data)
-        result = command("save", "-f", LIST)
-    else:
-        result = run("save", *(["-f", "-"] if way == "-f -" else []), stdin=data)
+NO_LISTS = {
+    "empty": b"",
+    "blank": b"\n\n",
+    "comments": b"# nothing\n// nothing\n",
+    "mark": b"\xef\xbb\xbf\n",
+    "UTF-16": b"\xff\xfea\0:\0b\0",
+    "latin-1": b"caf\xe9\n",
+    "zeros": b"\0\0\0",
+}
+
+
+def refused(result: Result) -> None:
     assert result.code == 2, result
     assert result.stderr.startswith("image-tools: ")
     assert "should not happen" not in result.stderr
     assert not CACHE.exists()
     assert not FAILED.exists()
+
+
+@pytest.mark.parametrize("name", NO_LISTS)
+def test_a_list_that_is_none(name: str) -> None:
+    LIST.write_bytes(NO_LISTS[name])
+    refused(command("save", "-f", LIST))
+
+
+@pytest.mark.parametrize("arguments", [[], ["-f", "-"]], ids=["pipe", "dash"])
+def test_standard_input_that_is_no_list(arguments: list[str]) -> None:
+    for name in ("empty", "latin-1"):
+        refused(run("save", *arguments, stdin=NO_LISTS[name]))
 
 
 def test_a_password_in_a_list_or_flag_is_not_repeated(good: PushedImage) -> None:
