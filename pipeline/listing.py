@@ -7,12 +7,12 @@ archive of 100 GB is listed as fast as a small one.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .contents import Contents, HeldImage
+from .contents import Contents, HeldImage, PlatformEntry
 from .errors import ContentError
-from .oci import Digest
+from .oci import Digest, Manifest
 
 
 @dataclass(frozen=True)
@@ -70,49 +70,35 @@ class Listing:
 
 def make_listing(contents: Contents) -> Listing:
     """Images in the order of the source. What cannot be read is told, not raised."""
-    closures: dict[int, dict[Digest, int]] = {}
-    found: list[tuple[HeldImage, tuple[ListedPlatform, ...], str]] = []
-    for image in contents.held:
-        try:
-            closures[image.m_id] = _sizes(contents, image)
-            found.append((image, _platforms(contents, image), ""))
-        except ContentError as error:
-            closures.pop(image.m_id, None)
-            found.append((image, (), str(error)))
-    users = Counter(digest for closure in closures.values() for digest in closure)
-    sizes = {digest: size for closure in closures.values() for digest, size in closure.items()}
+    found = [_look_at(contents, image) for image in contents.held]
+    users = Counter(digest for _, sizes in found for digest in sizes)
+    sizes = {digest: size for _, closure in found for digest, size in closure.items()}
     images = tuple(
-        ListedImage(
-            str(image.reference),
-            image.descriptor.digest,
-            contents.parse(image.descriptor.digest).media_type if not problem else image.descriptor.media_type,
-            platforms,
-            sum(closures.get(image.m_id, {}).values()),
-            sum(size for digest, size in closures.get(image.m_id, {}).items() if users[digest] > 1),
-            problem,
-        )
-        for image, platforms, problem in found
+        replace(image, shared=sum(size for digest, size in closure.items() if users[digest] > 1)) for image, closure in found
     )
     store = contents.store
     total = sum(sizes[digest] * number for digest, number in users.items())
     return Listing(store.place, store.kind, images, len(sizes), sum(sizes.values()), total, contents.problems)
 
 
-def _sizes(contents: Contents, image: HeldImage) -> dict[Digest, int]:
-    return {digest: blob.size for digest, blob in contents.closure(image.descriptor).items()}
+def _look_at(contents: Contents, image: HeldImage) -> tuple[ListedImage, dict[Digest, int]]:
+    """What is to be told of an image but for what it shares, and the sizes of all its blobs."""
+    name, top = str(image.reference), image.descriptor
+    try:
+        sizes = {digest: blob.size for digest, blob in contents.closure(top).items()}
+        media_type = contents.parse(top.digest).media_type
+        platforms = tuple(_platform(contents, entry) for entry in contents.platforms(top))
+    except ContentError as error:
+        return ListedImage(name, top.digest, top.media_type, problem=str(error)), {}
+    return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values())), sizes
 
 
-def _platforms(contents: Contents, image: HeldImage) -> tuple[ListedPlatform, ...]:
-    return tuple(
-        ListedPlatform(
-            "" if entry.descriptor.is_attestation or not entry.platform.is_known else str(entry.platform),
-            entry.descriptor.digest,
-            entry.descriptor.media_type,
-            sum(blob.size for blob in contents.closure(entry.descriptor).values()),
-            entry.descriptor.is_attestation,
-        )
-        for entry in contents.platforms(image.descriptor)
-    )
+def _platform(contents: Contents, entry: PlatformEntry) -> ListedPlatform:
+    descriptor, is_attestation = entry.descriptor, entry.descriptor.is_attestation
+    name = str(entry.platform) if entry.platform.is_known and not is_attestation else ""
+    parsed = contents.parse(descriptor.digest)
+    size = descriptor.size + sum(blob.size for blob in parsed.blobs) if isinstance(parsed, Manifest) else 0
+    return ListedPlatform(name, descriptor.digest, descriptor.media_type, size, is_attestation)
 
 
 def _image_to_json(image: ListedImage) -> dict[str, Any]:

@@ -250,6 +250,8 @@ def load_json(data: bytes) -> dict[str, Any]:
 def _is_nested_deeper(document: dict[str, Any], limit: int) -> bool:
     level: list[Any] = [document]
     for _ in range(limit):
+        if not level:
+            return False
         children = (child for item in level for child in (item.values() if isinstance(item, dict) else item))
         level = [child for child in children if isinstance(child, dict | list)]
     return bool(level)

@@ -13,7 +13,9 @@ def selection() -> list[Case]:
     chosen += cases(faults=("truncated", "wrong bytes"), moments=("layer",))
     chosen += cases(faults=("429",), moments=("tag",), times=(2, FOREVER))
     chosen += cases(faults=("silence before the head",), moments=("layer",), times=(1,))
-    chosen = list(dict.fromkeys(chosen))
+    # Silence takes its time; once is enough here.
+    chosen = [case for case in dict.fromkeys(chosen) if case.times == 1 or not case.fault.startswith("silence")]
+    chosen += cases(faults=("silence in the body",), moments=("layer",), times=(1,))
     assert {case.fault for case in chosen} == set(FAULTS)
     assert {case.moment for case in chosen} == set(MOMENTS)
     return chosen
