@@ -20,17 +20,19 @@ from .archive import ForeignArchiveError
 from .bundle import Access
 from .contents import Contents, HeldImage, open_contents
 from .engine import Status, TaskDict, TaskResult
-from .errors import ContentError, InputError, UsageError
+from .errors import ArchiveError, ContentError, InputError, UsageError
 from .harbor import Harbor
 from .interruption import Interruption
 from .load_tasks import Dock
 from .logs import log
+from .oci import Digest
 from .push import Door, Outlet
 from .reference import Reference
 from .serve import RegistryServer
 from .skopeo import Skopeo
 
 _USER = "load"
+_KINDS = {"dir": "a folder", "gzip": "gzip", "zstd": "zstd", "tar": "neither gzip nor zstd"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class HarborOptions:
 
 @dataclass(frozen=True)
 class Order:
-    """What to load, and where to. ``state`` is a folder for what this load remembers, ``unpacked`` one for archives that
-    cannot be read in place. ``compression`` is what the source must be, if that was said; ``only`` chooses images.
+    """What to load, and where to. ``state`` is a folder for what this load remembers or must unpack. ``compression`` is what
+    the source must be, if that was said; ``only`` chooses images, and came from ``list_file``.
     """
 
     source: Path
@@ -53,10 +55,14 @@ class Order:
     jobs: int
     failed_list: Path
     state: Path
-    unpacked: Path
     compression: str = ""
     harbor: HarborOptions | None = None
     only: frozenset[Reference] | None = None
+    list_file: Path | None = None
+
+    @property
+    def unpacked(self) -> Path:
+        return self.state / "unpacked"
 
     @property
     def database(self) -> Path:
@@ -89,17 +95,18 @@ class LoadPlan:
     missing: Mapping[str, str]
     """Target by reference."""
     size: int
+    damaged: Mapping[str, str]
+    """Reason by reference, of images whose manifests cannot be read."""
 
 
 class Load:
-    """One run. Use it in a ``with``, under the lock; then ``check``, and ``push`` or ``plan``."""
+    """One run, all of it under the lock: ``open``, ``check``, then ``push`` and ``finish``; or look at ``plan``."""
 
     def __init__(self, order: Order, interruption: Interruption) -> None:
         self.outcome = Outcome()
         self._order = order
         self._interruption = interruption
         self._skopeo = Skopeo(order.access, interruption)
-        self._foreign: Path | None = None
 
     def open(self) -> None:
         """Read what the source holds; unpack it where it cannot be read in place.
@@ -129,13 +136,15 @@ class Load:
     def plan(self) -> LoadPlan:
         contents = self.dock.outlet.contents
         missing = {target: image for target, image in self._targets.items() if target not in self.dock.there}
-        blobs = {}
+        blobs: dict[Digest, int] = {}
+        damaged: dict[str, str] = {}
         for image in missing.values():
             try:
                 blobs.update({digest: blob.size for digest, blob in contents.closure(image.descriptor).items()})
             except ContentError as error:
-                log.error("%s: %s", image.reference, error)
-        return LoadPlan({str(image.reference): str(target) for target, image in missing.items()}, sum(blobs.values()))
+                damaged[str(image.reference)] = str(error)
+        targets = {str(image.reference): str(target) for target, image in missing.items()}
+        return LoadPlan(targets, sum(blobs.values()), damaged)
 
     def push(self) -> None:
         """Act 2. Failures are recorded, not raised."""
@@ -152,13 +161,13 @@ class Load:
 
     def finish(self) -> None:
         """Write the failed list, and remove what was unpacked once nothing needs it."""
-        failures = self.outcome.failures
+        failures, failed_list, list_file = self.outcome.failures, self._order.failed_list, self._order.list_file
         if failures:
-            files.write_atomic(self._order.failed_list, imagelist.format_list(failures))
+            files.write_atomic(failed_list, imagelist.format_list(failures))
         else:
-            self._order.failed_list.unlink(missing_ok=True)
-            if self._foreign is not None:
-                files.remove(self._foreign)
+            if list_file is None or not files.same_file(failed_list, list_file):
+                failed_list.unlink(missing_ok=True)
+            files.remove(self._order.unpacked)
 
     def _open(self) -> Contents:
         try:
@@ -166,9 +175,16 @@ class Load:
         except ForeignArchiveError:
             if self._order.source.is_dir():
                 raise
-        self._foreign = unpack.folder_for(self._order.source, self._order.unpacked)
-        unpack.unpack(self._order.source, self._foreign, self._interruption)
-        return open_contents(self._foreign)
+        folder = unpack.folder_for(self._order.source, self._order.unpacked)
+        try:
+            unpack.unpack(self._order.source, folder, self._interruption)
+        except OSError as error:
+            raise files.disk_problem(error) from error
+        try:
+            return open_contents(folder)
+        except ArchiveError:
+            files.remove(folder)
+            raise
 
     def _choose_targets(self) -> dict[Reference, HeldImage]:
         """Each image's target. Two images that would get one name, and are not the same, cannot both have it."""
@@ -238,8 +254,5 @@ def _check_compression(order: Order) -> None:
             f"-compress={order.compression}, but {order.source} is {_KINDS[found]}\n"
             "TIP: leave -compress out: what SOURCE is, is seen"
         )
-
-
-_KINDS = {"dir": "a folder", "gzip": "gzip", "zstd": "zstd", "tar": "neither gzip nor zstd"}
 
 

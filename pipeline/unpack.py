@@ -53,13 +53,17 @@ def folder_for(path: Path, below: Path) -> Path:
 
 
 def unpack(path: Path, folder: Path, interruption: Interruption) -> None:
-    """Unpack the archive ``path`` to ``folder``, unless it is there. Raises ArchiveError, EnvironmentProblem, Interrupted."""
+    """Unpack the archive ``path`` to ``folder``, unless it is there; nothing else stays beside that.
+
+    Raises ArchiveError, EnvironmentProblem, Interrupted.
+    """
     if folder.is_dir():
         return
     volumes = find(path)
     log.info("%s was not written by this program: unpacking it to %s first", path, folder)
     temporary = files.temporary_beside(folder)
-    files.remove(temporary)
+    # What a run that was killed left, or an archive that has changed since.
+    files.remove(folder.parent)
     temporary.mkdir(parents=True)
     try:
         _unpack(volumes, temporary, interruption)

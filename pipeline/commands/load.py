@@ -105,10 +105,10 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         settings.jobs(given),
         failed_list,
         folder / "load" / f"{name_of(place.absolute())}-{tag}",
-        folder / "unpacked",
         _one_of(values, "compress", KINDS, ""),
         _harbor(values),
         _only(listed) if listed else None,
+        settings.absolute(listed, Path.cwd()) if listed else None,
     )
 
 
@@ -119,7 +119,9 @@ def _load(load: Load, order: Order, mode: str, dry_run: bool) -> int:
         if not dry_run:
             load.push()
     if dry_run:
-        print_lines(*_plan_lines(load.plan, load.outcome))
+        plan = load.plan
+        load.outcome.failures |= plan.damaged
+        print_lines(*_plan_lines(plan, load.outcome))
         return EXIT_SOME_FAILED if load.outcome.failures else EXIT_OK
     load.finish()
     outcome = load.outcome

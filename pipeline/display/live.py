@@ -144,7 +144,11 @@ class _View:
 
 @lru_cache(maxsize=100)
 def _label(text: str, room: int) -> str:
-    return _cut(harmless(text), room)
+    """The end of a reference, with its platform, says more than its beginning."""
+    label = harmless(text)
+    while cell_len(label) > room and len(label) > 1:
+        label = "…" + label[2:]
+    return set_cell_size(label, room)
 
 
 def _cut(text: str, room: int) -> str:

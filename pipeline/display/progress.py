@@ -12,10 +12,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from ..logs import log
-from ..tracking import Snapshot
 from .text import bytes_text, duration_text
+
+if TYPE_CHECKING:  # which brings doit, and help needs none
+    from ..tracking import Snapshot
 
 MODES = ("auto", "rich", "plain", "none")
 PLAIN_INTERVAL = 15.0
@@ -24,7 +27,7 @@ WINDOW = 20.0
 """Seconds over which the rate is an average."""
 SHOW_CURSOR = "\x1b[?25h"
 
-Look = Callable[[], Snapshot]
+Look = Callable[[], "Snapshot"]
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class Terminal:
 
     def wait(self, meanwhile: Callable[[], object] = lambda: None) -> int:
         """The exit code. ``meanwhile`` is called again and again: what it does may come too early the first time."""
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 60
         while self._read(0.1) or self._process.poll() is None:
             meanwhile()
             assert time.monotonic() < limit, "\n".join(self.lines)

@@ -72,7 +72,7 @@ def test_no_color(proxy: FaultProxy, listed: str) -> None:
 def test_a_narrower_terminal(proxy: FaultProxy, listed: str) -> None:
     """It has wrapped the rows, so more lines are taken away."""
     with Terminal("save", "-f", listed, PLAIN) as terminal:
-        terminal.wait_for("copying 0 of 2")
+        terminal.wait_for(" / ")
         before = len(terminal.raw)
         terminal.resize(50)
         # Two rows stood there, on four lines now.

@@ -202,7 +202,11 @@ def test_a_damaged_manifest_is_not_loaded(small: Bundle, fresh_registry: Registr
     copy = small.copied(work / "copy")
     image = small.images["shared-two"]
     flip(copy.path, blob_place(small.path, image.platforms[0].manifest))
-    result = load(copy, fresh_registry().host)
+    registry = fresh_registry()
+    planned = load(copy, registry.host, "-dry-run")
+    assert (planned.code, FAILED.exists()) == (1, False)
+    assert f"  {image.reference}: {image.platforms[0].manifest} is damaged" in planned.stdout
+    result = load(copy, registry.host)
     assert (result.code, FAILED.read_text()) == (1, f"{image.reference}\n")
     assert f"{image.platforms[0].manifest} is damaged in {copy.path}" in result.stdout
 

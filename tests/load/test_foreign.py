@@ -68,16 +68,21 @@ def test_a_folder_in_the_same_format(small: Bundle, fresh_registry: RegistryFact
     assert "3 were there already" in loaded(folder, registry.host).stdout
 
 
-@pytest.mark.parametrize("options", [["-z"], ["--zstd"], ["-J"], []])
-def test_an_archive_of_it_is_unpacked_once(
-    small: Bundle, fresh_registry: RegistryFactory, work: Path, options: list[str]
-) -> None:
-    archive = packed(foreign_folder(work / "saved-image-cache", small), work / "foreign.tar", *options)
+def test_an_archive_of_it_is_unpacked_once(small: Bundle, fresh_registry: RegistryFactory, work: Path) -> None:
+    archive = packed(foreign_folder(work / "saved-image-cache", small), work / "foreign.tar.gz", "-z")
     registry = fresh_registry()
     result = loaded(archive, registry.host)
     assert "was not written by this program: unpacking it to" in result.stderr
     check_platforms(registry, small)
-    assert not list((work / "state" / "image-tools" / "unpacked").iterdir()), "nothing needs it any more"
+    assert not list(work.glob("state/image-tools/load/*/unpacked")), "nothing needs it any more"
+
+
+@pytest.mark.parametrize("options", [["-z"], ["--zstd"], ["-J"], []])
+def test_tar_in_any_form(small: Bundle, work: Path, options: list[str]) -> None:
+    folder = foreign_folder(work / "saved-image-cache", small)
+    unpack(packed(folder, work / "foreign.tar", *options), work / "below" / "into", Interruption())
+    assert command("verify", work / "below" / "into").code == 0
+    assert run("-r", str(folder), str(work / "below" / "into" / folder.name), command=("diff",)).stdout.count("Only in") == 6
 
 
 def test_what_was_unpacked_serves_the_next_run(small: Bundle, fresh_registry: RegistryFactory, work: Path) -> None:
@@ -177,8 +182,7 @@ def test_what_is_no_archive(work: Path, content: bytes) -> None:
     assert result.code == 3
     assert "Traceback" not in result.stderr
     assert "this should not happen" not in result.stderr
-    folder = work / "state" / "image-tools" / "unpacked"
-    assert not folder.exists() or not list(folder.iterdir())
+    assert not list(work.glob("state/image-tools/load/*/unpacked/*"))
 
 
 def test_a_truncated_archive(small: Bundle, work: Path) -> None:
@@ -227,13 +231,14 @@ def test_nothing_gets_out_of_the_folder(work: Path) -> None:
         ("./good/file", tarfile.REGTYPE, "first"),
         ("good/file", tarfile.REGTYPE, "last"),
     )
-    unpack(archive, work / "into", Interruption())
+    unpack(archive, work / "below" / "into", Interruption())
     assert not list(outside.iterdir())
-    found = {str(path.relative_to(work / "into")) for path in (work / "into").rglob("*") if not path.is_dir()}
+    into = work / "below" / "into"
+    found = {str(path.relative_to(into)) for path in into.rglob("*") if not path.is_dir()}
     assert found == {"good/file", "link/through"}
-    assert (work / "into" / "good" / "file").read_text() == "last"
-    assert (work / "into" / "good" / "file").stat().st_mode & 0o7111 == 0
-    assert not (work / "into" / "link").is_symlink()
+    assert (into / "good" / "file").read_text() == "last"
+    assert (into / "good" / "file").stat().st_mode & 0o7111 == 0
+    assert not (into / "link").is_symlink()
 
 
 def test_a_bomb_does_not_fill_the_disk(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,13 +247,13 @@ def test_a_bomb_does_not_fill_the_disk(work: Path, monkeypatch: pytest.MonkeyPat
     archive = write_tar(work / "bomb.tar", ("zeros", tarfile.REGTYPE, "\0" * 200_000))
     monkeypatch.setattr(files, "free_space", lambda path: 64 * 1024 * 1024 + 100_000)
     with pytest.raises(EnvironmentProblem, match="does not fit on the disk"):
-        unpack(archive, work / "into", Interruption())
-    assert [path.name for path in work.iterdir() if path.name != archive.name] == []
+        unpack(archive, work / "below" / "into", Interruption())
+    assert not list((work / "below").iterdir())
 
 
 def test_a_flipped_byte_in_a_foreign_archive(small: Bundle, work: Path) -> None:
     archive = packed(foreign_folder(work / "saved-image-cache", small), work / "foreign.tar.gz", "-z")
     flip(archive, archive.stat().st_size // 2)
     with pytest.raises(ArchiveError):
-        unpack(archive, work / "into", Interruption())
-    assert not (work / "into").exists()
+        unpack(archive, work / "below" / "into", Interruption())
+    assert not (work / "below" / "into").exists()

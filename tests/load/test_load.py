@@ -114,6 +114,29 @@ def test_below_a_path_and_only_some(small: Bundle, fresh_registry: RegistryFacto
         assert b"docker-list" not in client.request("GET", "/v2/_catalog").body
 
 
+def test_the_failed_list_goes_with_f(small: Bundle, fresh_registry: RegistryFactory) -> None:
+    """And is not removed while it is the list: it may be somebody's own."""
+    FAILED.write_text(f"{small.images['shared-one'].reference}\n")
+    registry = fresh_registry()
+    assert "loaded 1 of 1 images" in loaded(small, registry.host, "-f", FAILED).stdout
+    assert FAILED.exists()
+    loaded(small, registry.host)
+    assert not FAILED.exists()
+
+
+def test_images_by_digest(registry: Registry, fresh_registry: RegistryFactory) -> None:
+    one = push_kind(registry, "docker-single", "pinned/one")
+    two = push_kind(registry, "oci-index", "pinned/two")
+    Path("list.txt").write_text(f"{one.pinned}\n{registry.host}/pinned/two:v1@{two.digest}\n")
+    assert command("save", "-f", "list.txt", PLAIN).code == 0
+    target = fresh_registry()
+    loaded(Path("saved-images.tar.gz"), target.host)
+    assert_holds(target, one, tag=one.digest)
+    assert_holds(target, two)
+    assert "2 were there already" in loaded(Path("saved-images.tar.gz"), target.host).stdout
+    assert command("verify", "saved-images.tar.gz", "-registry", target.host, PLAIN).code == 0
+
+
 def test_what_is_listed_must_be_there(small: Bundle) -> None:
     Path("list.txt").write_text("nginx\n")
     result = load(small, "127.0.0.1:1", "-f", "list.txt")

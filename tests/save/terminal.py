@@ -6,9 +6,7 @@ import contextlib
 import os
 import pty
 import select
-import signal
 import subprocess
-import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,14 +28,12 @@ class Terminal:
         self._shown = b""
         self._read = 0
         self._process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
+            # Its own session, and this its controlling terminal: so Ctrl-C becomes a signal, as for a person.
+            ["setsid", "--ctty", *COMMAND, *map(str, arguments)],
             stdin=other,
             stdout=other,
             stderr=other,
             env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
-            start_new_session=True,
-            # Its own session, and this its controlling terminal: so Ctrl-C becomes a signal, as for a person.
-            preexec_fn=lambda: _control(0),
         )
         os.close(other)
 
@@ -99,9 +95,3 @@ class Terminal:
             return bool(data)
         return False
 
-
-def _control(fd: int) -> None:
-    import fcntl
-
-    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

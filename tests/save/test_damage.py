@@ -31,6 +31,14 @@ def flip(path: Path, at: float = 0.5) -> None:
     path.write_bytes(data)
 
 
+def flip_early(path: Path) -> None:
+    flip(path, 0.3)
+
+
+def flip_late(path: Path) -> None:
+    flip(path, 0.7)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
 
@@ -153,18 +161,17 @@ def test_state(registry: Registry, one: PushedImage, what: str) -> None:
     """It costs a pack at the most, never a transfer, and never a wrong result."""
     prepared([one])
     data = ARCHIVE.read_bytes()
-    for damage in (empty, truncate, *(lambda path, at=at: flip(path, at / 3) for at in (1, 2))):
+    for damage, gone in ((empty, False), (truncate, True), (flip_early, True), (flip_late, False)):
         [path] = CACHE.glob(STATE[what])
         damage(path)
-        for gone in (False, True):
-            if gone:
-                ARCHIVE.unlink()
-            registry.clear_requests()
-            result = save([one])
-            assert result.code == 0, result
-            assert "should not happen" not in result.stderr
-            assert registry.blob_gets == []
-            assert ARCHIVE.read_bytes() == data
+        if gone:
+            ARCHIVE.unlink()
+        registry.clear_requests()
+        result = save([one])
+        assert result.code == 0, result
+        assert "should not happen" not in result.stderr
+        assert registry.blob_gets == []
+        assert ARCHIVE.read_bytes() == data
     assert not FAILED.exists()
 
 

@@ -19,32 +19,30 @@ from .saving import ARCHIVE, PLAIN, inside, prepared, saved, unpack, write_list
 
 @pytest.fixture(scope="session")
 def images(registry: Registry) -> list[PushedImage]:
-    kinds = ("oci-index", "docker-list", "shared-one", "shared-two", "attestations", "mixed-layers", "schema1", "helm-chart")
+    kinds = ("oci-index", "shared-one", "shared-two", "docker-list", "schema1", "helm-chart")
     return [push_kind(registry, kind, f"determinism/{kind}") for kind in kinds]
 
 
-@pytest.mark.parametrize("arguments", [["-d", "s.tar.gz"], ["-compress=zstd", "-d", "s.tar.zst"]], ids=["gzip", "zstd"])
-def test_one_job_and_ten(images: list[PushedImage], arguments: list[str]) -> None:
+def test_one_job_and_ten(images: list[PushedImage]) -> None:
     """In processes of their own, with other hash seeds, umasks and time zones."""
     made = []
     for number, jobs in enumerate(("1", "10")):
         with inside(Path(f"folder-{number}" * (number + 1))):
-            write_list(images)
             environment = {"PYTHONHASHSEED": str(number), "TZ": ("UTC", "Pacific/Auckland")[number]}
-            command = f"umask 0{'27'[number]}7; exec \"$@\""
-            python = COMMAND
-            line = ["save", "-f", "list.txt", PLAIN, "-j", jobs, *arguments]
-            result = run("-c", command, "sh", *python, *line, env=environment, command=("sh",))
+            script = f'umask {("022", "077")[number]}; exec "$@"'
+            line = ("save", "-f", write_list(images), PLAIN, "-j", jobs)
+            result = run("-c", script, "sh", *COMMAND, *line, env=environment, command=("sh",))
             assert result.code == 0, result
-            made.append(Path(arguments[-1]).read_bytes())
+            saved(images, "-compress=zstd", "-j", jobs)
+            made.append((ARCHIVE.read_bytes(), Path("saved-images.tar.zst").read_bytes()))
     assert made[0] == made[1]
 
 
 def test_what_lay_in_the_cache_before_does_not_matter(images: list[PushedImage]) -> None:
     saved(images)
     with inside(Path("other")):
-        saved([*images[4:], *images[:1]], "-a", "all", "-compress=zstd")
-        saved(images[1:4], "-a", "arm64")
+        saved([*images[3:], *images[:1]], "-a", "all", "-compress=zstd")
+        saved(images[1:3], "-a", "arm64")
         saved(images)
         assert ARCHIVE.read_bytes() == (Path("..") / ARCHIVE).read_bytes()
 

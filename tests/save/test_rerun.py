@@ -165,7 +165,6 @@ CHANGES: dict[str, list[str]] = {
     "all": ["-a", "all", "-d", "other.tar.gz"],
     "folder": ["-compress=dir", "-d", "other"],
     "cache": ["-compress=dir"],
-    "destination": ["-d", "other/folder/saved.tar.gz"],
 }
 
 
@@ -291,14 +290,13 @@ def test_an_image_known_under_another_name(registry: Registry, one: PushedImage)
     assert unpack().names == [copy.reference]
 
 
-def test_the_second_run_has_the_same_summary(one: PushedImage) -> None:
-    first, second = prepared([one]).stdout, saved([one]).stdout
+def test_the_second_run_tells_the_same_of_the_bundle(one: PushedImage) -> None:
+    def told(text: str) -> list[str]:
+        return [line for line in text.splitlines() if line.startswith(("saved ", "  ", "check with"))]
 
-    def without(text: str, *starts: str) -> list[str]:
-        return [line for line in text.splitlines() if not line.startswith(starts)]
-
-    changing = ("reused", "resolved", "fetched", "packed", "written:", UNCHANGED)
-    assert without(first, *changing) == without(second, *changing)
+    first, second = saved([one]).stdout, saved([one]).stdout
+    assert told(first) == told(second)
+    assert len(told(first)) >= 3
 
 
 def test_the_cache_shows_the_bundle_saved_last(one: PushedImage, another: PushedImage) -> None:

@@ -10,7 +10,7 @@ from ..support.images import Image, image, index, layer
 from ..support.proxy import FaultProxy, Slow
 from ..support.push import PushedImage, push
 from ..support.registry import Registry
-from .saving import CACHE, layer_gets, prepared, save, saved, unpack
+from .saving import layer_gets, save, saved, unpack
 
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -50,12 +50,13 @@ def test_each_layer_once(registry: Registry, images: list[PushedImage], jobs: st
     for path, count in manifests.items():
         # A tag is asked for once; a platform's manifest by us and by skopeo, which asks three times for one copy.
         assert count <= (1 if path.endswith("/v1") else 4), path
+    assert set(unpack().blobs) == set().union(*(each.contents for each in images))
 
 
 def test_each_layer_once_over_two_runs(registry: Registry, images: list[PushedImage]) -> None:
     registry.clear_requests()
-    saved(images[:5], "-j", "20", "-a", "arm64")
-    saved(images, "-j", "20")
+    saved(images[:2], "-j", "20", "-a", "arm64")
+    saved(images[:4], "-j", "20")
     layers, _, _ = counts(registry, images)
     assert set(layers.values()) == {1}
 
@@ -86,11 +87,3 @@ def test_when_the_fetcher_fails_another_fetches(proxy: FaultProxy, registry: Reg
 def push_again(registry: Registry, pushed: PushedImage, digest: str) -> None:
     with registry.client() as client:
         client.put_blob(pushed.repository, pushed.contents[digest])
-
-
-def test_nothing_is_there_twice(images: list[PushedImage]) -> None:
-    prepared(images, "-j", "20")
-    unpacked = unpack()
-    everything = set().union(*(each.contents for each in images))
-    assert set(unpacked.blobs) == everything
-    assert {f"sha256:{path.name}" for path in (CACHE / "share/sha256").iterdir()} >= everything
