@@ -47,8 +47,9 @@ class Outlet:
 
     def sent(self, digests: Iterable[Digest] | None = None) -> int:
         """Bytes of these blobs, or of all, that went out so far."""
+        wanted = None if digests is None else list(digests)  # before the lock is taken: to find them may take it, too
         with self._lock:
-            return sum(self._read.values() if digests is None else (self._read[digest] for digest in digests))
+            return sum(self._read.values() if wanted is None else (self._read[digest] for digest in wanted))
 
     def has_sent(self, descriptor: Descriptor) -> bool:
         return self.sent([descriptor.digest]) >= descriptor.size

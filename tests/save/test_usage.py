@@ -73,6 +73,11 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "cache is a file": (["-cache", "file"], "is not a folder"),
     "cache holds other files": (["-cache", "folder"], "holds other files"),
     "failed list is a folder": (["-o", "folder"], "is a folder"),
+    "destination is a device": (["-d", "pipe"], "-d pipe is no file"),
+    "failed list is a device": (["-o", "pipe"], "-o pipe is no file"),
+    "destination is the list": (["-d", "list.txt"], "would replace the image list"),
+    "failed list is the destination": (["-d", "x.tar.gz", "-o", "x.tar.gz"], "-o x.tar.gz is"),
+    "failed list is the checksum file": (["-d", "x.tar.gz", "-o", "x.tar.gz.sha256"], "-o x.tar.gz.sha256 is"),
     "list is a folder": (["-f", "folder"], "cannot read the image list folder"),
     "list is not there": (["-f", "none.txt"], "cannot read the image list none.txt: No such file or directory"),
 }
@@ -85,6 +90,7 @@ def test_wrong_flags(name: str, good: PushedImage) -> None:
     Path("file").write_text("mine")
     Path("folder").mkdir()
     Path("folder", "mine").touch()
+    os.mkfifo("pipe")  # as good as /dev/null, which nobody would miss here
     before = entries()
     source = [] if "-f" in arguments else ["-f", "list.txt"]
     result = command("save", *source, PLAIN, *arguments)
@@ -95,6 +101,7 @@ def test_wrong_flags(name: str, good: PushedImage) -> None:
     assert result.stdout == ""
     assert entries() == before
     assert Path("file").read_text() == "mine"
+    assert Path("pipe").is_fifo()
 
 
 def test_bad_lines_are_named_all_at_once(good: PushedImage) -> None:
