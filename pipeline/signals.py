@@ -28,7 +28,13 @@ def stopping(interruption: Interruption) -> Iterator[None]:
         say_at_once("image-tools: stopping")
 
     with handling(stop):
-        yield
+        try:
+            yield
+        finally:
+            if interruption.requested:
+                # The process is about to end by itself, with the exit code that says why.
+                for signum in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(signum, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -39,4 +45,5 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
         yield
     finally:
         for signum, old in before.items():
-            signal.signal(signum, old)
+            if signal.getsignal(signum) is handler:
+                signal.signal(signum, old)
