@@ -10,6 +10,7 @@ from pipeline.errors import EXIT_USAGE, UsageError
 from pipeline.goflags import Flag, FlagSet, HelpWanted, Value
 from pipeline.order import SAVE_FLAGS
 
+from .support.documented import SAVE_HELP
 from .support.run import run
 
 FLAGS = FlagSet(
@@ -25,29 +26,6 @@ FLAGS = FlagSet(
 )
 
 # As the document has it.
-DOCUMENTED = """\
-Usage of save:
-  -a string
-        architecture list of images, separate with ',' (default "amd64,arm64")
-  -compress string
-        compress format, can be 'gzip', 'zstd' or 'dir' (default "gzip")
-  -d string
-        Output saved images into destination file (directory or tar tarball) (default "saved-images.tar.gz")
-  -debug
-        enable the debug output
-  -f string
-        image list file
-  -j int
-        job number, async mode if larger than 1, maximum is 20 (default 1)
-  -o string
-        file name of the save failed image list (default "save-failed.txt")
-  -part
-        enable segment compress
-  -part-size string
-        segment part size (a number, or a string ended with 'K','M' or 'G') (default "2G")
-  -s string
-        override the source registry
-"""
 
 
 def parse(*arguments: str) -> tuple[dict[str, Value], tuple[str, ...]]:
@@ -176,7 +154,7 @@ def test_save_shows_the_documented_flags_as_documented() -> None:
     assert (result.code, result.stderr) == (0, "")
     assert result.stdout.startswith("Usage of save:\n")
     shown = pairs(result.stdout.partition("\n\n")[0])
-    documented = pairs(DOCUMENTED)
+    documented = pairs(SAVE_HELP)
     assert len(documented) == 10
     assert [pair for pair in shown if pair in documented] == documented, "each line for line, and in this order"
 

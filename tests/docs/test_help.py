@@ -13,6 +13,7 @@ from pipeline.catalogue import CHOICES, COMMANDS, FILES, FOLDERS, Command, overv
 from pipeline.cli import main
 from pipeline.completion import bash, fish, zsh
 
+from ..support.documented import SAVE_HELP
 from ..support.run import ROOT
 
 SHAPE = re.compile(r"  -(\S+)(?: (string|int))?\n        (.*)\n")
@@ -32,28 +33,7 @@ def with_flags() -> list[Command]:
 
 def test_save_has_the_documented_help(capsys: pytest.CaptureFixture[str]) -> None:
     """Each flag of save.md, word for word, in its order."""
-    documented = """\
-  -a string
-        architecture list of images, separate with ',' (default "amd64,arm64")
-  -compress string
-        compress format, can be 'gzip', 'zstd' or 'dir' (default "gzip")
-  -d string
-        Output saved images into destination file (directory or tar tarball) (default "saved-images.tar.gz")
-  -debug
-        enable the debug output
-  -f string
-        image list file
-  -j int
-        job number, async mode if larger than 1, maximum is 20 (default 1)
-  -o string
-        file name of the save failed image list (default "save-failed.txt")
-  -part
-        enable segment compress
-  -part-size string
-        segment part size (a number, or a string ended with 'K','M' or 'G') (default "2G")
-  -s string
-        override the source registry
-"""
+    documented = SAVE_HELP.removeprefix("Usage of save:\n")
     text = help_of("save", capsys)
     assert text.startswith("Usage of save:\n")
     shown = SHAPE.findall(text)

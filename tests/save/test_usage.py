@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..support.documented import SAVE_HELP
 from ..support.kinds import push_kind
 from ..support.push import PushedImage
 from ..support.registry import Registry
@@ -212,28 +213,8 @@ def test_help(flag: str) -> None:
 
 def test_the_documented_words(good: PushedImage) -> None:
     """Every line of the document's help stands in ours."""
-    document = """
-  -a string
-        architecture list of images, separate with ',' (default "amd64,arm64")
-  -d string
-        Output saved images into destination file (directory or tar tarball) (default "saved-images.tar.gz")
-  -debug
-        enable the debug output
-  -f string
-        image list file
-  -j int
-        job number, async mode if larger than 1, maximum is 20 (default 1)
-  -o string
-        file name of the save failed image list (default "save-failed.txt")
-  -part
-        enable segment compress
-  -part-size string
-        segment part size (a number, or a string ended with 'K','M' or 'G') (default "2G")
-  -s string
-        override the source registry
-"""
     text = command("save", "-h").stdout
-    for line in document.strip("\n").splitlines():
+    for line in SAVE_HELP.splitlines():
         assert line in text.splitlines() or line in text, line
 
 
