@@ -17,6 +17,7 @@ from .throttle import Held
 _TIPS = {
     Cause.CERTIFICATE: "TIP: -cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
     Cause.UNAUTHORIZED: "TIP: log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
+    Cause.REJECTED: "TIP: each platform's manifest must be signed ('cosign sign --recursive'); see containers-policy.json(5)",
 }
 
 

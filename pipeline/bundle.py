@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from . import reference
@@ -41,6 +42,7 @@ KNOWN_ARCHITECTURES = frozenset(
     "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
 )
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_ARTIFACT_TYPE = re.compile(r"[A-Za-z0-9*!#$&^_.+/-]+")
 _SIZE = re.compile(r"([0-9]{1,18})([KMGTkmgt]?)")
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
@@ -91,6 +93,31 @@ DEFAULT_DESTINATIONS = {Compression.GZIP: "saved-images.tar.gz", Compression.ZST
 
 
 @dataclass(frozen=True)
+class ArtifactTypes:
+    """Which artifacts are asked for, by patterns (``application/vnd.dev.cosign.*``); none means all."""
+
+    patterns: tuple[str, ...] = ()
+
+    def matches(self, artifact_type: str) -> bool:
+        return not self.patterns or any(fnmatchcase(artifact_type, pattern) for pattern in self.patterns)
+
+    def __str__(self) -> str:
+        return ",".join(self.patterns) or "all"
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that refers to ``subject``: by a field of that name, or, with a ``tag``, by cosign's convention."""
+
+    subject: Digest
+    digest: Digest
+    media_type: str
+    size: int
+    artifact_type: str
+    tag: str = ""
+
+
+@dataclass(frozen=True)
 class BundleImage:
     """One image of a bundle: what it is called, where it is fetched, which of its platforms. ``m_id`` counts from 1."""
 
@@ -103,6 +130,11 @@ class BundleImage:
     """What a lock file says the reference names, whatever its tag says today."""
     locked_as: Digest | None = None
     """What a lock file says it is in the bundle: another digest for a subset of its platforms."""
+    locked_referrers: tuple[Referrer, ...] | None = None
+    referrers: ArtifactTypes | None = None
+    """What is to come along of all that refers to it; None for nothing."""
+    about: Referrer | None = None
+    """Of an "image" that refers to another one and came along."""
 
     @property
     def pin(self) -> Digest | None:
@@ -118,6 +150,8 @@ class Access:
     cert_dir: Path | None = None
     tls_verify: bool = True
     retries: int = DEFAULT_RETRIES
+    policy: Path | None = None
+    """What images must satisfy, checked by skopeo: containers-policy.json(5)."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +184,8 @@ class Bundle:
     failed_list: Path
     access: Access = field(default_factory=Access)
     jobs: int = 1
+    referrers: ArtifactTypes | None = None
+    """As every one of its images has it; for those that are still to be typed."""
     lock_file: Path | None = None
     """Where ``-lock`` writes and ``-locked`` reads; None for a list from standard input."""
 
@@ -175,9 +211,11 @@ def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> t
     return tuple(image(line, number, source, platforms) for number, line in enumerate(lines, start=1))
 
 
-def image(line: Line, m_id: int, source: str, platforms: PlatformFilter) -> BundleImage:
+def image(
+    line: Line, m_id: int, source: str, platforms: PlatformFilter, referrers: ArtifactTypes | None = None
+) -> BundleImage:
     fetched_from = line.reference.at(reference.parse_source(source)) if source else line.reference
-    return BundleImage(line.reference, fetched_from, platforms, line.text, m_id)
+    return BundleImage(line.reference, fetched_from, platforms, line.text, m_id, referrers=referrers)
 
 
 def renumbered(image: BundleImage, m_id: int) -> BundleImage:
@@ -194,6 +232,18 @@ def parse_platforms(architectures: str, systems: str) -> PlatformFilter:
         () if "all" in names else tuple(dict.fromkeys(_architecture(name) for name in names)),
         () if "all" in systems_named else tuple(dict.fromkeys(systems_named)),
     )
+
+
+def parse_artifact_types(text: str) -> ArtifactTypes:
+    """The value of ``-referrer-types``: comma-separated; nothing asks for every one."""
+    words = [word.strip() for word in text.split(",")] if text else []
+    for word in words:
+        if not _ARTIFACT_TYPE.fullmatch(word):
+            raise UsageError(
+                f'invalid value "{text}" for -referrer-types: use media types separated by \',\', where * stands for anything, '
+                "e.g. application/vnd.dev.cosign.*,application/spdx+json"
+            )
+    return ArtifactTypes(tuple(dict.fromkeys(words)))
 
 
 def parse_size(text: str) -> int:

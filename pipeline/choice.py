@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, oci
-from .bundle import BundleImage
+from .bundle import BundleImage, Referrer
 from .errors import ContentError, PlatformError
 from .layout import BLOBS, INDEX, LAYOUT_FILE, MAX_DEPTH, Cache
 from .oci import Descriptor, Digest, Index, Manifest, Platform
@@ -68,10 +68,31 @@ class Choice:
     index: bytes | None
     """The image's index, or None where the source has none."""
     notes: tuple[str, ...] = ()
+    referrers: tuple[Attachment, ...] = ()
+    """What comes along with it."""
+    lost: tuple[Referrer, ...] = ()
+    """What refers to the index as it was at the source, and cannot come along, as only some of its platforms are saved."""
 
     @property
     def is_subset(self) -> bool:
         return self.index is not None and Digest.of(self.index) != self.top.digest
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """Something that refers to an image, to be saved as if it were one."""
+
+    image: BundleImage
+    choice: Choice
+
+
+def everything(chosen: Iterable[tuple[BundleImage, Choice]]) -> list[tuple[BundleImage, Choice]]:
+    """The images, then what comes along with them: each once, also where several bring it or it was asked for itself."""
+    found = {image.reference: (image, choice) for image, choice in chosen}
+    for _, choice in tuple(found.values()):
+        for each in choice.referrers:
+            found.setdefault(each.image.reference, (each.image, each.choice))
+    return list(found.values())
 
 
 def read_record(path: Path) -> Resolved | None:

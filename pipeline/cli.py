@@ -131,7 +131,7 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
     if wanted.interactive and wanted.dry_run:
         raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
     _refuse_devices(bundle, wanted)
-    run = Save(bundle, interruption, wanted.force)
+    run = Save(bundle, interruption, wanted.force, wanted.verify)
     run.shop.cache.check()
     files.check_writable(run.shop.cache.state)
     if wanted.report is not None:
@@ -182,7 +182,8 @@ def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -
             if line is None:
                 continue
             m_id = entered[line.reference].m_id if line.reference in entered else len(entered) + 1
-            image = entered[line.reference] = bundle.image(line, m_id, wanted.source, wanted.platforms)
+            referrers = wanted.bundles[0].referrers
+            image = entered[line.reference] = bundle.image(line, m_id, wanted.source, wanted.platforms, referrers)
         except InputError as error:
             log.error("%s", error)
             continue

@@ -214,19 +214,20 @@ def _place(target: Path | None, layout: ArchiveLayout, member: Member) -> Path |
 
 def _contents(
     layout: ArchiveLayout, members: Sequence[Member], target: Path | None, source: Callable[[Member], Path]
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, tuple[int, int, str]]:
     contents = {}
     for member in members:
         if target is None and not member.is_blob:
             continue  # the cache shows the bundle saved last; `split` sees to that
         status = (_place(target, layout, member) or source(member)).stat()
-        contents[member.path.removeprefix(layout.root).lstrip("/")] = (status.st_size, status.st_mtime_ns)
+        name = member.path.removeprefix(layout.root).lstrip("/")
+        contents[name] = (status.st_size, status.st_mtime_ns, str(member.digest))
     return contents
 
 
-def _holds(place: Path, contents: Mapping[str, tuple[int, int]]) -> bool:
+def _holds(place: Path, contents: Mapping[str, tuple[int, int, str]]) -> bool:
     try:
         statuses = {name: (place / name).stat() for name in contents}
     except OSError:
         return False
-    return all((s.st_size, s.st_mtime_ns) == contents[name] for name, s in statuses.items())
+    return all((s.st_size, s.st_mtime_ns) == contents[name][:2] for name, s in statuses.items())

@@ -60,6 +60,11 @@ def folder(cache: Cache, image: BundleImage, platform: PlatformImage) -> Path:
     return cache.image_folder(image.reference) / platform.slug
 
 
+def is_held_to_policy(image: BundleImage, platform: PlatformImage) -> bool:
+    """What runs must be signed; signatures and attestations are not signed themselves."""
+    return image.about is None and not platform.descriptor.is_attestation
+
+
 def copy(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage) -> int:
     """Make the platform's folder. Bytes of the blobs that were fetched for it. Raises RegistryError, ContentError."""
     target = folder(cache, image, platform)
@@ -69,7 +74,7 @@ def copy(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platf
         entry = converted.to_json()
         entry["annotations"] = {REF_NAME: str(image.reference), SOURCE_DIGEST: str(descriptor.digest)}
     else:
-        size = _fetch(cache, skopeo, leases, image, descriptor, target)
+        size = _fetch(cache, skopeo, leases, image, platform, target)
         entry = _entry(image, descriptor)
     write_image(target, entry, cache.share)
     return size
@@ -91,10 +96,12 @@ def _entry(image: BundleImage, descriptor: Descriptor) -> dict[str, Any]:
 
 
 def _fetch(
-    cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, descriptor: Descriptor, target: Path
+    cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage, target: Path
 ) -> int:
+    descriptor = platform.descriptor
+    checked = skopeo.has_policy and is_held_to_policy(image, platform)
     with leases.lacking(lambda: cache.missing(descriptor)) as missing:
-        if not missing:
+        if not missing and not checked:
             return 0
         for blob in missing:
             # skopeo reuses whatever has the name: an empty or truncated blob would stay for ever.
@@ -102,7 +109,7 @@ def _fetch(
         size = sum(blob.size for blob in missing)
         # Of a manifest that is gone it is not known what it lacks.
         expected = None if descriptor in missing else size
-        with _copied(cache, skopeo, image, descriptor.digest, target, expected):
+        with _copied(cache, skopeo, image, descriptor.digest, target, expected, checked):
             still = cache.missing(descriptor)
         if still:
             raise ContentError(f"skopeo copied it without a complaint, but {still[0].digest} is not there")
@@ -122,7 +129,13 @@ def _copy_schema1(
 
 @contextlib.contextmanager
 def _copied(
-    cache: Cache, skopeo: Skopeo, image: BundleImage, digest: Digest, target: Path, expected: int | None = None
+    cache: Cache,
+    skopeo: Skopeo,
+    image: BundleImage,
+    digest: Digest,
+    target: Path,
+    expected: int | None = None,
+    checked: bool = True,
 ) -> Iterator[Path]:
     """skopeo's own copy, in a temporary folder beside ``target`` that is gone after the block; the blobs stay."""
     temporary = files.temporary_beside(target)
@@ -132,7 +145,7 @@ def _copied(
 
     try:
         folder = str(temporary.relative_to(cache.root))
-        skopeo.copy(image.source.by_digest(digest), cache.root, folder, SHARE, fresh, expected)
+        skopeo.copy(image.source.by_digest(digest), cache.root, folder, SHARE, fresh, expected, checked)
         # skopeo synced the blobs' bytes; their names must be as durable before an index speaks of them.
         files.sync_folder(cache.share / "sha256")
         yield temporary

@@ -48,12 +48,13 @@ def read(path: Path) -> Description | None:
         return None
 
 
-def _to_json(image: BundleImage) -> dict[str, str]:
+def _to_json(image: BundleImage) -> dict[str, str | None]:
     return {
         "reference": str(image.reference),
         "arch": ",".join(map(str, image.platforms.architectures)) or "all",
         "os": ",".join(image.platforms.systems) or "all",
         "locked": str(image.locked or ""),
+        "referrers": None if image.referrers is None else ",".join(image.referrers.patterns),
     }
 
 
@@ -61,4 +62,6 @@ def _from_json(entry: dict[str, Any], number: int) -> BundleImage:
     name = reference.parse(entry["reference"])
     platforms: PlatformFilter = bundle.parse_platforms(entry["arch"], entry["os"])
     locked = Digest.parse(entry["locked"]) if entry["locked"] else None
-    return BundleImage(name, name, platforms, str(name), number, locked)
+    types = entry.get("referrers")
+    referrers = None if types is None else bundle.parse_artifact_types(types)
+    return BundleImage(name, name, platforms, str(name), number, locked, referrers=referrers)

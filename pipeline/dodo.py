@@ -22,13 +22,12 @@ from typing import Any
 
 from . import display, files, lock, split, tasks
 from .bundle import Bundle, BundleImage
-from .choice import Choice
+from .choice import Choice, everything
 from .definition import conflicts, load
 from .engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
 from .errors import EnvironmentProblem, ImageToolsError, InputError, UsageError
 from .interruption import Interruption
 from .oci import Descriptor, Digest
-from .resolve import known_choice
 from .result import read_finished
 from .tar import SavedImage
 from .tasks import Workshop
@@ -68,7 +67,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
             "backend": "durable",
             "dep_file": str(graph.database),
             # All of them, not just 'pack': 'doit forget' forgets these, and no others.
-            "default_tasks": ["resolve", *GROUPS],
+            "default_tasks": ["resolve", *(["referrers"] if graph.asks_for_referrers else []), *GROUPS],
             "num_process": jobs if jobs > 1 else 0,
             "par_type": "thread",
             "continue": True,
@@ -135,6 +134,10 @@ class _Graph:
         self.database = self._cache.database
         self.database.parent.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def asks_for_referrers(self) -> bool:
+        return any(shop.bundle.referrers is not None for shop in self._shops)
+
     def creators(self, arguments: list[str]) -> dict[str, Callable[[], Iterator[Any]]]:
         """The ``task_`` functions. What act 1 finds decides which tasks acts 2 and 3 have, so they are made after it.
 
@@ -153,16 +156,27 @@ class _Graph:
                 yield {"basename": group, "name": None, "doc": doc}
             yield from map(_with_defaults, self._all_after_resolve(runs))
 
+        def task_referrers() -> Iterator[TaskDict]:
+            """act 1: what refers to the images right now"""
+            yield {"basename": "referrers", "name": None, "doc": task_referrers.__doc__, "task_dep": ["resolve"]}
+            for shop in self._shops:
+                for image in shop.bundle.images:
+                    if image.referrers is not None:
+                        yield _with_defaults(tasks.referrers_task(shop, image))
+
+        first: dict[str, Callable[[], Iterator[Any]]] = {"task_resolve": task_resolve}
+        if self.asks_for_referrers:
+            first["task_referrers"] = task_referrers
         if not runs or (any("*" in argument for argument in arguments) and self._plan_by_records()):
-            return {"task_resolve": task_resolve, "task_bundles": task_bundles}
+            return {**first, "task_bundles": task_bundles}
         names = [*GROUPS, *(f"pack:{shop.bundle.name}" for shop in self._shops)]
-        return {"task_resolve": task_resolve, **delayed_creators("resolve", names, task_bundles)}
+        return {**first, **delayed_creators("referrers" if self.asks_for_referrers else "resolve", names, task_bundles)}
 
     def _plan_by_records(self) -> bool:
         """Hold the run to what the records say: a tag that turns out to have moved fails, to be run again."""
         for shop in self._shops:
             for image in shop.bundle.images:
-                choice = known_choice(shop.cache, image)
+                choice = shop.known_choice(image)
                 if choice is None:
                     return False
                 shop.planned[image.reference] = choice
@@ -183,12 +197,14 @@ class _Graph:
             saved: list[SavedImage] = []
             lacking: list[str] = []
             for image in shop.bundle.images:
-                choice = None if f"resolve:{image.reference}" in failures else known_choice(shop.cache, image)
+                names = {f"resolve:{image.reference}", f"referrers:{shop.bundle.name}:{image.reference}"}
+                choice = None if names & failures else shop.known_choice(image)
                 if choice is None and runs:
                     lacking.append(image.text)
                     continue
                 saved.append(SavedImage(image, choice or _UNKNOWN))
-                yield from _new(tasks.copy_tasks(shop, image, choice or _UNKNOWN), seen)
+                for part, own in everything([(image, choice or _UNKNOWN)]):
+                    yield from _new(tasks.copy_tasks(shop, part, own), seen)
             if lacking:
                 yield from _cannot_pack(shop.bundle, lacking)
             else:

@@ -74,6 +74,7 @@ class Cause(enum.Enum):
     SERVER = "server error"
     NETWORK = "network error"
     UNSUPPORTED = "not supported"
+    REJECTED = "refused by the policy"
     STALLED = "no data came any more"
     UNKNOWN = "failed"
 

@@ -144,15 +144,22 @@ def read_verified(path: Path, digest: Digest, limit: int) -> bytes:
 
 
 def hash_file(
-    file: IO[bytes], algorithm: str = "sha256", check: Callable[[], None] = lambda: None
+    file: IO[bytes],
+    algorithm: str = "sha256",
+    check: Callable[[], None] = lambda: None,
+    progress: Callable[[int], None] = lambda size: None,
 ) -> tuple[str, int]:
-    """Hex digest and size in bytes of what is left in ``file``. What ``check`` raises, called all along, ends it."""
+    """Hex digest and size in bytes of what is left in ``file``. What ``check`` raises, called all along, ends it.
+
+    ``progress`` is told the bytes of each chunk.
+    """
     hasher = hashlib.new(algorithm)
     size = 0
     while chunk := file.read(CHUNK):
         check()
         hasher.update(chunk)
         size += len(chunk)
+        progress(len(chunk))
     return hasher.hexdigest(), size
 
 

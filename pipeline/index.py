@@ -12,7 +12,7 @@ from . import files
 from .bundle import BundleImage
 from .choice import Choice
 from .errors import ContentError
-from .layout import INDEX, SOURCE_DIGEST, BundleState, Cache, layout_index, read_layout_index
+from .layout import INDEX, SOURCE_DIGEST, SUBJECT, BundleState, Cache, layout_index, read_layout_index
 from .oci import REF_NAME, Descriptor, Digest
 
 
@@ -41,6 +41,9 @@ def _made(cache: Cache, image: BundleImage, choice: Choice) -> bytes:
         entry["annotations"] = {REF_NAME: str(image.reference)}
         if choice.is_subset:
             entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
+    if image.about is not None:
+        entry["artifactType"] = image.about.artifact_type
+        entry["annotations"][SUBJECT] = str(image.about.subject)
     if image.locked_as is not None and entry["digest"] != str(image.locked_as):
         raise ContentError(
             f"it would be {entry['digest']} in the bundle, but it is locked as {image.locked_as}\n"

@@ -19,7 +19,7 @@ KEYS = {setting.key: setting for setting in SETTINGS}
 """The settings of a bundle."""
 IMAGE_KEYS = ("arch", "os", "source")
 """What an entry of ``images`` may say for itself."""
-LISTS = frozenset({"arch", "os"})
+LISTS = frozenset({"arch", "os", "referrer-types"})
 """Keys that take a list of words, or one text with commas."""
 NUMBERS = frozenset({"arch", "part-size"})
 """Keys whose text may look like a number: the architecture 386, a size in bytes."""
@@ -50,6 +50,8 @@ def check(key: str, value: Any) -> bool:
         unknown = bundle.unknown_architectures(bundle.parse_platforms(value, ""))
         for name in unknown:
             log.warning("'%s' is no architecture that images are usually made for", name)
+    elif key == "referrer-types":
+        bundle.parse_artifact_types(value)
     elif key == "os":
         bundle.parse_platforms("all", value)
     elif key == "source":

@@ -34,6 +34,8 @@ BLOBS = "blobs"
 STATE = ".state"
 SOURCE_DIGEST = "io.image-tools.source.digest"
 """Annotation on an image's descriptor: the digest at the source, where ours differs (a subset, or a converted image)."""
+SUBJECT = "io.image-tools.referrer.subject"
+"""Annotation on the descriptor of what came along with an image: the digest that it refers to."""
 MAX_DEPTH = 4
 """Indexes inside indexes; none in use goes beyond two."""
 MAX_OBJECTS = 100_000
@@ -231,6 +233,10 @@ class BundleState:
     def kept_list(self) -> Path:
         """The image list of the last run, also of one that was typed."""
         return self.folder / "images.txt"
+
+    def referrers(self, name: Reference) -> Path:
+        """What refers to an image and comes along with it."""
+        return self.folder / "referrers" / f"{name.folder}.json"
 
     def image_index(self, name: Reference) -> Path:
         return self.folder / IMAGES / name.folder / INDEX

@@ -7,6 +7,7 @@ archive of 100 GB is listed as fast as a small one.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,8 +28,21 @@ class ListedPlatform:
 
 
 @dataclass(frozen=True)
+class ListedReferrer:
+    """What came along with an image: ``subject`` is the digest that it refers to; without a ``tag``, by a field of its own."""
+
+    artifact_type: str
+    digest: Digest
+    subject: Digest
+    tag: str
+    size: int
+
+
+@dataclass(frozen=True)
 class ListedImage:
-    """``size`` counts each blob of the image once; ``shared`` is how much of that other images have too."""
+    """``size`` counts each blob of the image once; ``shared`` is how much of that other images have too. What came along with
+    it does not count.
+    """
 
     reference: str
     digest: Digest
@@ -36,6 +50,7 @@ class ListedImage:
     platforms: tuple[ListedPlatform, ...] = ()
     size: int = 0
     shared: int = 0
+    referrers: tuple[ListedReferrer, ...] = ()
     problem: str = ""
     """Why nothing more can be told; empty where it can."""
 
@@ -70,9 +85,14 @@ class Listing:
 
 def make_listing(contents: Contents) -> Listing:
     """Images in the order of the source. What cannot be read is told, not raised."""
-    found = [_look_at(contents, image) for image in contents.held]
+    found = [_look_at(contents, image) for image in contents.families]
     users = Counter(digest for _, sizes in found for digest in sizes)
     sizes = {digest: size for _, closure in found for digest, size in closure.items()}
+    along = {held for family in contents.families.values() for held in family}
+    for held in sorted(along, key=lambda held: held.m_id):
+        closure = _sizes(contents, held)
+        users.update(closure.keys())
+        sizes.update(closure)
     images = tuple(
         replace(image, shared=sum(size for digest, size in closure.items() if users[digest] > 1)) for image, closure in found
     )
@@ -84,13 +104,28 @@ def make_listing(contents: Contents) -> Listing:
 def _look_at(contents: Contents, image: HeldImage) -> tuple[ListedImage, dict[Digest, int]]:
     """What is to be told of an image but for what it shares, and the sizes of all its blobs."""
     name, top = str(image.reference), image.descriptor
+    referrers = tuple(_referrer(contents, each) for each in contents.families[image])
     try:
         sizes = {digest: blob.size for digest, blob in contents.closure(top).items()}
         media_type = contents.parse(top.digest).media_type
         platforms = tuple(_platform(contents, entry) for entry in contents.platforms(top))
     except ContentError as error:
-        return ListedImage(name, top.digest, top.media_type, problem=str(error)), {}
-    return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values())), sizes
+        return ListedImage(name, top.digest, top.media_type, referrers=referrers, problem=str(error)), {}
+    return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values()), referrers=referrers), sizes
+
+
+def _sizes(contents: Contents, held: HeldImage) -> dict[Digest, int]:
+    """What cannot be read of it has none."""
+    with suppress(ContentError):
+        return {digest: blob.size for digest, blob in contents.closure(held.descriptor).items()}
+    return {}
+
+
+def _referrer(contents: Contents, held: HeldImage) -> ListedReferrer:
+    assert held.subject is not None, "it is in a family"
+    artifact_type = str(held.descriptor.raw.get("artifactType", ""))
+    size = sum(_sizes(contents, held).values())
+    return ListedReferrer(artifact_type, held.descriptor.digest, held.subject, held.reference.tag, size)
 
 
 def _platform(contents: Contents, entry: PlatformEntry) -> ListedPlatform:
@@ -116,6 +151,16 @@ def _image_to_json(image: ListedImage) -> dict[str, Any]:
                 "attestation": each.is_attestation,
             }
             for each in image.platforms
+        ],
+        "referrers": [
+            {
+                "artifactType": each.artifact_type,
+                "digest": str(each.digest),
+                "subject": str(each.subject),
+                "tag": each.tag or None,
+                "size": each.size,
+            }
+            for each in image.referrers
         ],
     }
     return {**data, "problem": image.problem} if image.problem else data

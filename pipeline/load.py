@@ -13,12 +13,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from . import engine, files, harbor, imagelist, load_tasks, unpack
 from .archive import ForeignArchiveError
 from .bundle import Access
 from .contents import Contents, HeldImage, open_contents
+from .distribution import Distribution
 from .engine import Status, TaskDict, TaskResult
 from .errors import ArchiveError, ContentError, InputError, UsageError
 from .harbor import Harbor
@@ -30,6 +32,7 @@ from .push import Door, Outlet
 from .reference import Reference
 from .serve import RegistryServer
 from .skopeo import Skopeo
+from .web import Web
 
 _USER = "load"
 _KINDS = {"dir": "a folder", "gzip": "gzip", "zstd": "zstd", "tar": "neither gzip nor zstd"}
@@ -82,6 +85,8 @@ class Outcome:
     failures: dict[str, str] = field(default_factory=dict)
     sent: int = 0
     """Bytes that went out."""
+    referrers: frozenset[str] = frozenset()
+    """Those of all these that came along with an image."""
 
     @property
     def loaded(self) -> int:
@@ -107,6 +112,7 @@ class Load:
         self._order = order
         self._interruption = interruption
         self._skopeo = Skopeo(order.access, interruption)
+        self._web = Web(order.access, self._skopeo.attempts, interruption)
 
     def open(self) -> None:
         """Read what the source holds; unpack it where it cannot be read in place.
@@ -115,11 +121,12 @@ class Load:
         """
         _check_compression(self._order)
         files.check_writable(self._order.failed_list.parent)
-        self.dock = Dock(self._skopeo, Outlet(self._open()))
+        self.dock = Dock(self._skopeo, Distribution(self._web, mirrors=False), Outlet(self._open()))
         for problem in self.dock.outlet.contents.problems:
             log.error("%s", problem)
             # In the failed list it is a comment: there is no name to write.
             self.outcome.failures[f"# {' '.join(problem.split())}"] = problem
+        self.outcome.referrers = frozenset(str(held.reference) for held in self.dock.outlet.contents.held if held.subject)
         self._targets = self._choose_targets()
 
     def check(self) -> None:
@@ -151,12 +158,17 @@ class Load:
         options, plan = self._order.harbor, self.plan
         projects = None
         if options is not None and plan.missing:
-            projects = Harbor(self._order.registry, self._order.access, self._interruption, options.https)
+            projects = Harbor(self._order.registry, self._web, options.https)
         with self._door() as door:
             self.dock.tracker.begin("pushing", len(self._targets), plan.size, "push")
-            results = self._run(load_tasks.push_tasks(self.dock, door, self._targets, projects))
+            pushes = load_tasks.push_tasks(self.dock, door, self._targets, projects)
+            results = self._run(chain(pushes, load_tasks.list_tasks(self.dock, self._targets)))
         for target, image in self._targets.items():
             self._note(str(image.reference), results, target)
+        for subject, targets in load_tasks.by_subject(self.dock, self._targets).items():
+            if results[f"list:{subject}"].status is Status.FAILED:
+                for target in targets:
+                    self._note_unlisted(str(self._targets[target].reference), results[f"list:{subject}"].message)
         self.outcome.sent = self.dock.outlet.sent()
 
     def finish(self) -> None:
@@ -188,12 +200,7 @@ class Load:
 
     def _choose_targets(self) -> dict[Reference, HeldImage]:
         """Each image's target. Two images that would get one name, and are not the same, cannot both have it."""
-        held, only = self.dock.outlet.contents.held, self._order.only
-        if only is not None:
-            lacking = sorted(str(name) for name in only - {image.reference for image in held})
-            if lacking:
-                raise InputError([f"{self._order.source} does not hold {name}" for name in lacking])
-            held = tuple(image for image in held if image.reference in only)
+        held = self.dock.outlet.contents.held if self._order.only is None else self._chosen(self._order.only)
         targets: dict[Reference, HeldImage] = {}
         for image in held:
             target = self._target(image)
@@ -204,6 +211,16 @@ class Load:
                     f"TIP: load them apart, with -f and another -d, e.g. {self._order.registry}/{image.reference.registry}"
                 )
         return targets
+
+    def _chosen(self, only: frozenset[Reference]) -> Iterable[HeldImage]:
+        """What the list names, with what refers to it, in the order of the source."""
+        contents = self.dock.outlet.contents
+        lacking = sorted(str(name) for name in only - {image.reference for image in contents.held})
+        if lacking:
+            raise InputError([f"{self._order.source} does not hold {name}" for name in lacking])
+        chosen = {image for image in contents.held if image.reference in only}
+        chosen |= {member for image, family in contents.families.items() if image in chosen for member in family}
+        return sorted(chosen, key=lambda image: image.m_id)
 
     def _target(self, image: HeldImage) -> Reference:
         if self._order.harbor is None:
@@ -219,6 +236,13 @@ class Load:
         else:
             project = results.get(f"project:{load_tasks.project_of(target)}")
             self.outcome.failures[name] = result.message or (project.message if project else "not tried")
+
+    def _note_unlisted(self, name: str, reason: str) -> None:
+        """It is there, but nobody will find it."""
+        for done in (self.outcome.pushed, self.outcome.there):
+            if name in done:
+                done.remove(name)
+        self.outcome.failures[name] = reason
 
     @contextmanager
     def _door(self) -> Iterator[Door]:

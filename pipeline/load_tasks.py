@@ -2,6 +2,7 @@
 
     ACT 1   check:<target>                           what the target names there right now
     ACT 2   project:<name>  →  push:<target>         Harbor's projects; then whatever is not there
+            push:<target>  →  list:<subject>         signatures and the like are listed for what they refer to
 
 The registry is the truth, so no file is handed on: a push is up to date when act 1 found the very digest at its target.
 """
@@ -9,12 +10,15 @@ The registry is the truth, so no file is handed on: a push is up to date when ac
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from . import push
 from .actions import Actions
 from .contents import HeldImage
+from .distribution import Distribution
 from .engine import AFTER, TaskDict
+from .errors import ContentError
 from .harbor import Harbor
 from .logs import log
 from .push import Door, Outlet
@@ -26,9 +30,10 @@ from .tracking import Tracker
 class Dock(Actions):
     """What the tasks of one load share."""
 
-    def __init__(self, skopeo: Skopeo, outlet: Outlet) -> None:
+    def __init__(self, skopeo: Skopeo, distribution: Distribution, outlet: Outlet) -> None:
         super().__init__()
         self.skopeo = skopeo
+        self.distribution = distribution
         self.outlet = outlet
         self.tracker = Tracker(outlet.has_sent)
         self.there: set[Reference] = set()
@@ -74,6 +79,38 @@ def push_tasks(dock: Dock, door: Door, wanted: Mapping[Reference, HeldImage], ha
             "meta": {AFTER: others},
             "uptodate": [lambda target=target: target in dock.there],
         }
+
+
+def list_tasks(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> Iterator[TaskDict]:
+    """Act 2, of what refers to something: the registry must say so to whoever asks for referrers."""
+    for subject, targets in by_subject(dock, wanted).items():
+        pushes = [f"push:{target}" for target in targets]
+
+        def work(subject: Reference = subject, targets: Sequence[Reference] = targets) -> None:
+            assert subject.digest is not None
+            descriptors = [wanted[target].descriptor for target in targets if target in dock.there]
+            entries = [dock.outlet.contents.referrer_entry(descriptor) for descriptor in descriptors]
+            dock.distribution.ensure_listed(subject, subject.digest, entries)
+
+        yield {
+            "basename": "list",
+            "name": str(subject),
+            "doc": f"see to it that what refers to {subject} is found there",
+            "actions": [dock.act(f"list:{subject}", work, wanted[targets[0]].m_id, text=str(subject))],
+            "task_dep": pushes,
+            "meta": {AFTER: pushes},
+        }
+
+
+def by_subject(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> dict[Reference, list[Reference]]:
+    """The targets that refer to a manifest in their repository, by that manifest."""
+    found: dict[Reference, list[Reference]] = {}
+    for target, image in wanted.items():
+        with suppress(ContentError):  # what is damaged is told where it is pushed
+            subject = dock.outlet.contents.parse(image.descriptor.digest).subject
+            if subject is not None:
+                found.setdefault(target.by_digest(subject.digest), []).append(target)
+    return found
 
 
 def project_of(target: Reference) -> str:

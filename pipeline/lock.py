@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from . import files
-from .bundle import Bundle, BundleImage
+from . import attached, files
+from .bundle import Bundle, BundleImage, Referrer
 from .errors import ContentError, InputError
 from .oci import Digest
 
@@ -44,15 +44,25 @@ class LockedImage:
     source: Digest
     digest: Digest
     platforms: tuple[LockedPlatform, ...]
+    referrers: tuple[Referrer, ...] | None = None
+    """What came along; None where it was not asked for."""
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        document = {
             "asked": self.asked,
             "from": self.fetched_from,
             "source": str(self.source),
             "digest": str(self.digest),
             "platforms": [{"platform": p.platform, "digest": str(p.digest), "size": p.size} for p in self.platforms],
         }
+        if self.referrers is None:
+            return document
+        return {**document, "referrers": [attached.to_json(referrer) for referrer in self.referrers]}
+
+
+def asked(image: BundleImage) -> str:
+    """What is asked for of an image, in words that the lock and the bundle must have in common."""
+    return str(image.platforms) if image.referrers is None else f"{image.platforms}, with referrers: {image.referrers}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class _Pin:
     asked: str
     source: Digest
     digest: Digest
+    referrers: tuple[Referrer, ...] | None
 
 
 def write(path: Path, images: Mapping[str, LockedImage]) -> bool:
@@ -92,9 +103,9 @@ def _pinned(bundle: Bundle) -> Bundle:
     problems = list(_differences(bundle, locked))
     if problems:
         raise InputError([f"{bundle.lock_file}: the lock and the bundle '{bundle.name}' disagree", *problems])
+    pins = ((image, locked[str(image.reference)]) for image in bundle.images)
     images = (
-        replace(image, locked=locked[key].source, locked_as=locked[key].digest)
-        for key, image in ((str(image.reference), image) for image in bundle.images)
+        replace(image, locked=pin.source, locked_as=pin.digest, locked_referrers=pin.referrers) for image, pin in pins
     )
     return replace(bundle, images=tuple(images))
 
@@ -105,10 +116,7 @@ def _read(path: Path) -> dict[str, _Pin]:
         document = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)
         if document["version"] != str(VERSION):
             raise InputError([f"{path}: the lock has version {document['version']}; this program reads {VERSION}"])
-        return {
-            str(entry["image"]): _Pin(str(entry["asked"]), Digest.parse(entry["source"]), Digest.parse(entry["digest"]))
-            for entry in document["images"]
-        }
+        return {str(entry["image"]): _pin(entry) for entry in document["images"]}
     except OSError as error:
         raise InputError([f"cannot read the lock {path}: {error.strerror}"]) from error
     except yaml.MarkedYAMLError as error:
@@ -116,6 +124,12 @@ def _read(path: Path) -> dict[str, _Pin]:
         raise InputError([f"{path}{line}: this is no YAML, so no lock; was it merged by hand?"]) from error
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError, ContentError) as error:
         raise InputError([f"{path}: this is no lock of ours"]) from error
+
+
+def _pin(entry: Mapping[str, Any]) -> _Pin:
+    referrers = entry.get("referrers")
+    found = None if referrers is None else tuple(attached.from_json(each) for each in referrers)
+    return _Pin(str(entry["asked"]), Digest.parse(entry["source"]), Digest.parse(entry["digest"]), found)
 
 
 def _differences(bundle: Bundle, locked: Mapping[str, _Pin]) -> Iterable[str]:
@@ -127,5 +141,5 @@ def _differences(bundle: Bundle, locked: Mapping[str, _Pin]) -> Iterable[str]:
         if name not in defined:
             yield f"  removed: {name} is in the lock only"
     for name, image in defined.items():
-        if name in locked and locked[name].asked != str(image.platforms):
-            yield f"  changed: {name} is locked for {locked[name].asked}, but {image.platforms} is asked for"
+        if name in locked and locked[name].asked != asked(image):
+            yield f"  changed: {name} is locked for {locked[name].asked}, but {asked(image)} is asked for"

@@ -22,6 +22,8 @@ from .errors import ContentError
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+ORAS_MANIFEST = "application/vnd.oci.artifact.manifest.v1+json"
+"""A kind that was in drafts of the image specification 1.1, and dropped: it has neither config nor layers."""
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -173,6 +175,11 @@ class Manifest:
     subject: Descriptor | None = None
 
     @property
+    def type(self) -> str:
+        """What kind of artifact it is, as registries list it (distribution-spec, "Listing Referrers")."""
+        return self.artifact_type or self.config.media_type
+
+    @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Config and layers that must be here for the image to be whole, each once, in order."""
         unique = {d.digest: d for d in (self.config, *self.layers) if not d.is_foreign}
@@ -185,7 +192,14 @@ class Index:
 
     media_type: str
     manifests: tuple[Descriptor, ...]
+    artifact_type: str = ""
+    subject: Descriptor | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def type(self) -> str:
+        """As that of a manifest."""
+        return self.artifact_type
 
     def subset(self, chosen: tuple[Descriptor, ...]) -> bytes:
         """A new index of the same media type holding ``chosen`` verbatim; all other fields stay as they are."""
@@ -211,10 +225,13 @@ def parse(data: bytes) -> Manifest | Index | Schema1:
     media_type = _text(document.get("mediaType"))
     if document.get("schemaVersion") == 1:
         return _parse_schema1(data, document)
+    artifact_type = _text(document.get("artifactType"))
+    subject = Descriptor.from_json(document["subject"]) if document.get("subject") else None
     if isinstance(document.get("manifests"), list):
         entries = _bounded(document["manifests"])
         manifests = tuple(Descriptor.from_json(e) for e in entries)
-        return Index(media_type if media_type in INDEX_TYPES else OCI_INDEX, manifests, document)
+        known_type = media_type if media_type in INDEX_TYPES else OCI_INDEX
+        return Index(known_type, manifests, artifact_type, subject, document)
     if isinstance(document.get("config"), Mapping):
         layers = document.get("layers")
         config = Descriptor.from_json(document["config"])
@@ -223,10 +240,19 @@ def parse(data: bytes) -> Manifest | Index | Schema1:
             media_type if media_type in MANIFEST_TYPES else default,
             config,
             tuple(Descriptor.from_json(e) for e in _bounded(layers if isinstance(layers, list) else [])),
-            _text(document.get("artifactType")),
-            Descriptor.from_json(document["subject"]) if document.get("subject") else None,
+            artifact_type,
+            subject,
         )
     raise ContentError(f"neither an image manifest nor an index (media type {media_type or 'not given'})")
+
+
+def referrer_entry(digest: Digest, data: bytes) -> dict[str, Any]:
+    """The descriptor under which a manifest with a subject is listed (distribution-spec, "Listing Referrers")."""
+    parsed = parse(data)
+    assert not isinstance(parsed, Schema1), "it has a subject"
+    entry = {"mediaType": parsed.media_type, "digest": str(digest), "size": len(data), "artifactType": parsed.type}
+    annotations = load_json(data).get("annotations")
+    return {**entry, "annotations": annotations} if annotations else entry
 
 
 def load_json(data: bytes) -> dict[str, Any]:

@@ -37,6 +37,7 @@ SAVE_FLAGS = FlagSet(
         Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'"),
         Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'"),
         Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'"),
+        Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),
         Flag("wait", False, "wait while another run uses the cache"),
     ),
 )
@@ -56,6 +57,7 @@ class Order:
     force: bool
     lock: bool
     locked: bool
+    verify: bool
     wait: bool
     progress: str
     report: Path | None
@@ -90,7 +92,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         lines, list_file, interactive = _lines(str(values.get("f", "")))
         images = bundle.images(lines, source, platforms)
         bundles = (_from_list(values, chosen, images, list_file),)
-    switches = {name: bool(values.get(name)) for name in ("force", "lock", "locked", "wait")}
+    switches = {name: bool(values.get(name)) for name in ("force", "lock", "locked", "verify", "wait")}
     order = Order(
         bundles,
         list_file,
@@ -107,6 +109,11 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
     if order.lock and (order.locked or order.dry_run):
         other = "-locked" if order.locked else "-dry-run"
         raise UsageError(f"-lock and {other} exclude each other: a lock says what a save found and saved")
+    if order.verify and order.dry_run:
+        raise UsageError(
+            "-verify and -dry-run exclude each other: what is damaged is packed again, and -dry-run packs nothing\n"
+            "TIP: 'image-tools verify PATH' only looks"
+        )
     if order.report and len(bundles) > 1:
         raise UsageError("-report names one file, but there are several bundles\nTIP: choose one with -bundle")
     for each in bundles:

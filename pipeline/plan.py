@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import files
 from .bundle import Bundle, BundleImage
-from .choice import Choice
+from .choice import Choice, everything
 from .errors import ContentError, EnvironmentProblem
 from .layout import Cache
 from .oci import Descriptor, Digest
@@ -37,10 +37,16 @@ class Plan:
     total: int
     here: int
     shared: int
+    referrers: int = 0
+    """What comes along with the images, counted as ``platforms`` are."""
 
     @property
     def to_fetch(self) -> int:
         return self.total - self.here
+
+    @property
+    def copies(self) -> int:
+        return self.platforms + self.referrers
 
 
 PlatformKey = tuple[str, str]
@@ -63,19 +69,19 @@ class Need:
 def make_plan(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Plan:
     """What of the chosen images is here. (The layers of a schema 1 image are not known before it is copied.)"""
     blobs: dict[Digest, Descriptor] = {}
-    platforms = everything = 0
-    for _, choice in chosen:
+    platforms = referrers = size = 0
+    for image, choice in everything(chosen):
         for platform in choice.platforms:
-            platforms += 1
+            platforms, referrers = (platforms + 1, referrers) if image.about is None else (platforms, referrers + 1)
             try:
                 closure = cache.closure(platform.descriptor)
             except ContentError:
                 continue
-            everything += sum(blob.size for blob in closure)
+            size += sum(blob.size for blob in closure)
             blobs.update((blob.digest, blob) for blob in closure)
     total = sum(blob.size for blob in blobs.values())
     here = sum(blob.size for blob in blobs.values() if cache.has(blob))
-    return Plan(len(chosen), platforms, len(blobs), total, here, everything - total)
+    return Plan(len(chosen), platforms, len(blobs), total, here, size - total, referrers)
 
 
 def fetch_order(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Mapping[PlatformKey, frozenset[PlatformKey]]:
@@ -84,7 +90,7 @@ def fetch_order(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> M
     Of those that lack a layer, the one that lacks the fewest bytes goes first, as the others can go on the soonest then.
     """
     lacking: list[tuple[int, PlatformKey, tuple[Descriptor, ...]]] = []
-    for image, choice in chosen:
+    for image, choice in everything(chosen):
         for platform in choice.platforms:
             missing = cache.missing(platform.descriptor)
             lacking.append((sum(blob.size for blob in missing), (str(image.reference), platform.slug), missing))
@@ -112,15 +118,24 @@ def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -
         wanted[device(path)] = (where, before + size)
 
     if plan.to_fetch:
-        add(cache.root, plan.to_fetch + plan.platforms * PLATFORM_STATE)
+        add(cache.root, plan.to_fetch + plan.copies * PLATFORM_STATE)
     listed = tuple(image.reference.listed for image in bundle.images)
     unchanged = plan.to_fetch == 0 and finished is not None and finished.is_there and finished.references == listed
     if not bundle.is_cache and not unchanged:
         folder = bundle.output.destination.parent
         links = not bundle.output.is_archive and device(folder) == device(cache.root)
-        content = 0 if links else plan.total + plan.total // FRAMING
-        add(folder, content + plan.blobs * BLOB_OVERHEAD + plan.platforms * PLATFORM_STATE)
+        add(folder, _around(plan) if links else largest_archive(plan))
     return tuple(Need(path, size + SLACK if size else 0, files.free_space(path)) for path, size in wanted.values())
+
+
+def largest_archive(plan: Plan) -> int:
+    """Bytes, at the most: as if all of it was compressed already, and stored."""
+    return plan.total + plan.total // FRAMING + _around(plan)
+
+
+def _around(plan: Plan) -> int:
+    """Bytes beside those of the blobs."""
+    return plan.blobs * BLOB_OVERHEAD + plan.copies * PLATFORM_STATE
 
 
 def check_disk(found: Sequence[Need]) -> None:
@@ -141,8 +156,9 @@ def check_file_size(bundle: Bundle, plan: Plan) -> None:
     output = bundle.output
     if limit is None or not output.is_archive:
         return
-    if (output.part_size or plan.total) > limit:
-        what = "volumes that large" if output.part_size else f"a file of up to {plan.total:,} bytes"
+    size = output.part_size or largest_archive(plan)
+    if size > limit:
+        what = "volumes that large" if output.part_size else f"a file of up to {size:,} bytes"
         raise EnvironmentProblem(
             f"the file system of {output.destination.parent} cannot hold {what}: {limit:,} bytes is its largest file\n"
             f"TIP: use -part -part-size={limit // 1024**2}M"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import bundle, copy, description, files, imagelist, oci
+from . import attached, bundle, copy, description, files, imagelist, oci
 from .archive import temporary_files
 from .bundle import BundleImage, PlatformFilter
 from .choice import choose, read_record
@@ -184,6 +184,9 @@ def _use(cache: Cache, state: BundleState, blobs: Mapping[Digest, int]) -> Bundl
     needs = _Needs(cache)
     for image in images or ():
         needs.add_image(image)
+        found = attached.read(state, image.reference) if image.referrers is not None else None
+        for referrer in found.referrers if found else ():
+            needs.add_image(attached.image_of(image, referrer))
     needs.add_archive(state)
     return BundleUse(
         state,

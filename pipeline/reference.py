@@ -103,6 +103,10 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag, digest)
 
 
+def is_tag(text: str) -> bool:
+    return bool(_TAG.fullmatch(text))
+
+
 def parse_source(text: str) -> str:
     """Check the value of ``-s``: host, host:port or host/path. Raises InputError."""
     host, slash, path = text.partition("/")

@@ -1,7 +1,7 @@
 """The records of act 3: what was made (``packed.json``) and what lies at the destination (``output.json``).
 
 ``compress`` writes the first, ``split`` the second; both, and ``cli``, read them. A finished file is known again by size and
-time, without reading it.
+time, without reading it; ``recheck`` reads it, too.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class PackedFile:
 
 @dataclass(frozen=True)
 class Packed:
-    """What ``compress`` made. ``contents`` are the files of a folder: relative name to size and time."""
+    """What ``compress`` made. ``contents`` are the files of a folder: relative name to size, time (ns) and digest."""
 
     files: tuple[PackedFile, ...]
-    contents: Mapping[str, tuple[int, int]]
+    contents: Mapping[str, tuple[int, int, str]]
 
     def to_json(self) -> dict[str, Any]:
         return {"files": [asdict(file) for file in self.files], "contents": self.contents}
@@ -74,7 +74,7 @@ def read_packed(path: Path) -> Packed | None:
     """The record, or None where it is missing or damaged."""
     document = files.read_sealed(path)
     try:
-        contents = {str(k): (int(v[0]), int(v[1])) for k, v in document["contents"].items()}
+        contents = {str(k): (int(v[0]), int(v[1]), str(v[2])) for k, v in document["contents"].items()}
         return Packed(_files(document), contents)
     except (TypeError, KeyError, ValueError, AttributeError, IndexError):
         return None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import display, engine, files, imagelist, layout, lock, plan, tar, tasks
 from .archive import open_archive
 from .bundle import Bundle, BundleImage
-from .choice import Choice
+from .choice import Choice, everything
 from .engine import Status, TaskDict, TaskResult
 from .errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError, UsageError
 from .interruption import Interruption
@@ -23,7 +23,7 @@ from .layout import IMAGES_LIST
 from .lock import LockedImage, LockedPlatform
 from .logs import about, log
 from .oci import SCHEMA1_TYPES
-from .resolve import known_choice
+from .recheck import Recheck
 from .result import Finished, read_finished
 from .tar import SavedImage
 from .tasks import Workshop
@@ -40,17 +40,20 @@ class Outcome:
     kept: str = ""
     """Why an earlier archive was left as it was; empty when it was not."""
     repacked: bool = False
+    verified: int = 0
+    """Bytes of a bundle that stayed as it was, and was hashed again (``-verify``)."""
 
 
 class Save:
     """One run. Call ``fetch`` with the images (all at once, or one by one as they are typed), then ``pack``."""
 
-    def __init__(self, bundle: Bundle, interruption: Interruption, force: bool = False) -> None:
+    def __init__(self, bundle: Bundle, interruption: Interruption, force: bool = False, verify: bool = False) -> None:
         self.shop = Workshop(bundle, interruption)
         self.shop.patient = False
         self.outcome = Outcome()
         self._bundle = bundle
         self._force = force
+        self._verify = verify
         self._interruption = interruption
 
     def start(self) -> None:
@@ -112,7 +115,7 @@ class Save:
         cache = self.shop.cache
         platforms = [(p.platform, tar.platform_entry(cache, item.image, p)) for p in item.choice.platforms]
         return LockedImage(
-            str(item.image.platforms),
+            lock.asked(item.image),
             str(item.image.source),
             item.choice.top.digest,
             tar.image_entry(self.shop.state, item.image).digest,
@@ -120,6 +123,7 @@ class Save:
                 LockedPlatform(str(platform), entry.digest, sum(blob.size for blob in cache.closure(entry)))
                 for platform, entry in platforms
             ),
+            None if item.image.referrers is None else tuple(e.image.about for e in item.choice.referrers if e.image.about),
         )
 
     def fetch(self, images: Sequence[BundleImage]) -> None:
@@ -135,17 +139,19 @@ class Save:
         again = {image.reference for image in images}
         self.outcome.saved = [item for item in self.outcome.saved if item.image.reference not in again]
         self.outcome.failures = {i: why for i, why in self.outcome.failures.items() if i.reference not in again}
+        self.outcome.reused = {image for image in self.outcome.reused if image.reference not in again}
 
     def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
         """Act 1: what every tag names, and which platforms of it are asked for."""
         self.shop.tracker.begin("resolving", len(images), 0, "resolve")
-        results = self._run(tasks.resolve_task([(self.shop, image)]) for image in images)
+        results = self._run(task for image in images for task in self._resolving(image))
         chosen = []
         for image in images:
-            result = results[f"resolve:{image.reference}"]
-            choice = known_choice(self.shop.cache, image) if result.ok else None
+            steps = [f"{task['basename']}:{task['name']}" for task in self._resolving(image)]
+            choice = self.shop.known_choice(image) if all(results[step].ok for step in steps) else None
             if choice is None:
-                self.outcome.failures[image] = result.message or "it could not be read from the cache; run the command again"
+                reasons = [results[step].message for step in steps if results[step].message]
+                self.outcome.failures[image] = (reasons or ["it could not be read from the cache; run the command again"])[0]
                 continue
             level = logging.WARNING if choice.top.media_type in SCHEMA1_TYPES else logging.INFO
             with about(image.m_id):
@@ -154,7 +160,27 @@ class Save:
             chosen.append((image, choice))
         return chosen
 
+    def _resolving(self, image: BundleImage) -> Iterator[TaskDict]:
+        yield tasks.resolve_task([(self.shop, image)])
+        if image.referrers is not None:
+            yield tasks.referrers_task(self.shop, image)
+
     def pack(self) -> None:
+        """Act 3. With ``verify``, what it leaves as it was is hashed again; what is damaged then is packed again."""
+        if not self._verify:
+            self._pack_unless_worse()
+            return
+        recheck = Recheck(self.shop.state, self._bundle, self._interruption, self.shop.tracker)
+        recheck.accept_times()
+        self._pack_unless_worse()
+        if self.outcome.repacked:
+            return
+        if recheck.is_intact():
+            self.outcome.verified = recheck.size
+        else:
+            self._pack_unless_worse()
+
+    def _pack_unless_worse(self) -> None:
         """Act 3, unless an earlier archive is better. Damaged blobs are fetched again, once."""
         self.outcome.kept = self._reason_to_keep()
         if self.outcome.kept or not self.outcome.saved:
@@ -163,14 +189,16 @@ class Save:
         if damaged:
             log.warning("%d damaged blobs in the cache: fetching them again", len(damaged))
             self._fetch_again()
-            if self._pack_once():
+            self.outcome.kept = self._reason_to_keep()
+            if self.outcome.saved and not self.outcome.kept and self._pack_once():
                 self._pack_without_damaged()
 
     def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]], figures: plan.Plan) -> None:
         """Act 2: bring every platform's blobs here, and write the indexes."""
-        self.shop.tracker.begin("copying", figures.platforms, figures.to_fetch, "copy")
+        self.shop.tracker.begin("copying", figures.copies, figures.to_fetch, "copy")
         order = plan.fetch_order(self.shop.cache, chosen)
-        results = self._run(task for image, choice in chosen for task in tasks.copy_tasks(self.shop, image, choice, order))
+        whole = everything(chosen)
+        results = self._run(task for image, choice in whole for task in tasks.copy_tasks(self.shop, image, choice, order))
         for image, choice in chosen:
             reason = self._reason_of_failure(image, choice, results)
             if reason is None:
@@ -180,7 +208,8 @@ class Save:
                 self.outcome.failures[image] = reason
 
     def _count_reused(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> None:
-        copies = [results[f"copy:{tasks.copy_name(image, platform)}"] for platform in choice.platforms]
+        parts = everything([(image, choice)])
+        copies = [results[f"copy:{tasks.copy_name(part, each)}"] for part, own in parts for each in own.platforms]
         self.outcome.reused.discard(image)
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
             self.outcome.reused.add(image)
@@ -189,6 +218,7 @@ class Save:
         finished = self.finished
         chosen = [(item.image, item.choice) for item in self.outcome.saved]
         order = plan.make_plan(self.shop.cache, chosen)
+        lost = {image: choice.lost for image, choice in chosen if choice.lost}
         if report_file is not None:
             self._report(report_file)
         summary = display.Summary(
@@ -204,6 +234,8 @@ class Save:
             self.outcome.kept,
             report_file,
             how_to_go_on,
+            self.outcome.verified,
+            lost,
         )
         display.print_summary(summary)
 
@@ -224,6 +256,7 @@ class Save:
             self.outcome.kept,
             planned,
             self.shop.tracker,
+            self.outcome.verified,
         )
         writing.write(collect.collect(run), path)
 
@@ -245,12 +278,22 @@ class Save:
     def _reason_of_failure(
         self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]
     ) -> str | None:
+        """Why an image is not whole. One whose signature is lacking is not."""
+        for part, own in everything([(image, choice)]):
+            reason = self._reason_of_part(part, own, results)
+            if reason is not None:
+                return reason if part is image else f"{part.reference}, which refers to it: {reason}"
+        return None
+
+    def _reason_of_part(
+        self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]
+    ) -> str | None:
         names = [f"copy:{tasks.copy_name(image, platform)}" for platform in choice.platforms]
         names.append(f"index:{self._bundle.name}:{image.reference}")
         for name, platform in zip(names, [*choice.platforms, None], strict=True):
             result = results[name]
             if result.status is Status.FAILED:
-                return f"{platform.platform}: {result.message}" if platform else result.message
+                return f"{platform.platform}: {result.message}" if platform and platform.platform.is_known else result.message
         return None if all(results[name].ok for name in names) else "not tried"
 
     def _pack_once(self) -> tuple[str, ...]:
@@ -278,7 +321,8 @@ class Save:
     def _pack_without_damaged(self) -> None:
         """What is damaged after it was fetched again is the disk's fault: leave its images out."""
         for item in self.outcome.saved:
-            if any(self.shop.cache.missing(platform.descriptor) for platform in item.choice.platforms):
+            parts = everything([(item.image, item.choice)])
+            if any(self.shop.cache.missing(platform.descriptor) for _, own in parts for platform in own.platforms):
                 self.outcome.failures[item.image] = "its blobs are damaged as soon as they are written; check the disk"
         self.outcome.saved = [item for item in self.outcome.saved if item.image not in self.outcome.failures]
         self.outcome.kept = self._reason_to_keep()

@@ -6,13 +6,13 @@ can be wrong with them is found here, before anything is done: ``UsageError`` or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import bundle, reference
-from .bundle import Access, Bundle, BundleImage, Compression, Output, PlatformFilter
+from . import bundle, files, reference
+from .bundle import Access, ArtifactTypes, Bundle, BundleImage, Compression, Output, PlatformFilter
 from .errors import UsageError
 from .layout import IMAGES_LIST, LAYOUT_FILE
 from .logs import log
@@ -54,9 +54,12 @@ SETTINGS = (
     Setting("authfile", "authfile", "", "file with the registry logins (default is where 'docker login' puts them)"),
     Setting("cert-dir", "cert-dir", "", "directory with the certificates (*.crt, *.cert, *.key) to reach the registry with"),
     Setting("tls-verify", "tls-verify", True, "require HTTPS and verify certificates"),
+    Setting("referrers", "referrers", False, "save what refers to the images, too: signatures, attestations, SBOMs"),
+    Setting("referrer-types", "referrer-types", "", "artifact types of -referrers, separate with ',' (default any)"),
+    Setting("require-signed", "require-signed", "", "policy file (containers-policy.json) that skopeo holds images to"),
     Setting("retry", "retry", bundle.DEFAULT_RETRIES, "how often a failed request or copy is tried again"),
 )
-PATHS = frozenset({"cache", "destination", "failed-list", "authfile", "cert-dir"})
+PATHS = frozenset({"cache", "destination", "failed-list", "authfile", "cert-dir", "require-signed"})
 _DEFAULTS = {setting.key: setting.default for setting in SETTINGS}
 
 
@@ -116,7 +119,18 @@ def make_bundle(
     output = _output(settings, cache, name)
     failed_list = settings.path("failed-list", f"{name}-failed.txt" if name else None)
     called = name or bundle.name_of(output.destination)
-    return Bundle(called, images, cache, output, failed_list, access(settings), jobs(settings), lock_file)
+    asked = _referrers(settings)
+    images = tuple(replace(image, referrers=asked) for image in images)
+    return Bundle(called, images, cache, output, failed_list, access(settings), jobs(settings), asked, lock_file)
+
+
+def _referrers(settings: Settings) -> ArtifactTypes | None:
+    types = bundle.parse_artifact_types(settings.text("referrer-types"))
+    if settings.switch("referrers"):
+        return types
+    if types.patterns:
+        log.warning("-referrer-types has no effect without -referrers")
+    return None
 
 
 def platforms(settings: Settings) -> PlatformFilter:
@@ -215,4 +229,28 @@ def access(settings: Settings) -> Access:
     cert_dir = settings.optional_path("cert-dir")
     if cert_dir is not None and not cert_dir.is_dir():
         raise UsageError(f"-cert-dir {cert_dir}: there is no such folder")
-    return Access(authfile, cert_dir, settings.switch("tls-verify"), retries)
+    policy = settings.optional_path("require-signed")
+    if policy is not None:
+        _check_policy(policy)
+    return Access(authfile, cert_dir, settings.switch("tls-verify"), retries, policy)
+
+
+def _check_policy(path: Path) -> None:
+    """Raises UsageError for what is no policy, or one that nothing can fail to satisfy."""
+    document = files.read_json(path)
+    problem = ""
+    if not path.is_file():
+        problem = "there is no such file"
+    elif not isinstance(document, dict) or not isinstance(document.get("default"), list):
+        problem = "it is no policy: it holds no JSON object with 'default'"
+    elif set(_requirement_types(document)) <= {"insecureAcceptAnything"}:
+        problem = "this policy accepts everything, signed or not"
+    if problem:
+        raise UsageError(f"-require-signed {path}: {problem}\nTIP: see containers-policy.json(5)")
+
+
+def _requirement_types(document: object) -> Iterator[str]:
+    for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from _requirement_types(part)
+    if isinstance(document, dict) and isinstance(document.get("type"), str):
+        yield document["type"]

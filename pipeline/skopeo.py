@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import random
 import re
 import selectors
 import shlex
@@ -28,13 +27,14 @@ from typing import TypeVar
 
 from plumbum import local
 
+from .attempts import Attempts, WrongBytes
 from .bundle import Access
 from .errors import Cause, ContentError, EnvironmentProblem, RegistryError
 from .interruption import Interruption
 from .logs import log
 from .redaction import redact
 from .reference import Reference
-from .throttle import GivenUp, Throttle
+from .throttle import GivenUp
 
 OLDEST = (1, 9, 3)
 INSTALL = "TIP: install it, e.g. 'apt-get install skopeo', 'dnf install skopeo' or 'brew install skopeo'"
@@ -55,8 +55,6 @@ POLL = 1.0
 """Seconds between two looks at a running skopeo."""
 MARGIN = 16 * 1024 * 1024
 """Bytes that a copy may write beyond the layers it lacks: manifests and configs."""
-MAX_PAUSE = 60.0
-"""Seconds between two attempts at the most."""
 
 _T = TypeVar("_T")
 
@@ -64,6 +62,7 @@ _T = TypeVar("_T")
 _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
     (cause, re.compile(pattern, re.IGNORECASE))
     for cause, pattern in (
+        (Cause.REJECTED, r"^Source image rejected"),
         (Cause.RATE_LIMITED, r"toomanyrequests|too many requests|rate limit|\b429\b"),
         (Cause.CERTIFICATE, r"x509:|certificate|server gave HTTP response to HTTPS client|tls: "),
         (Cause.NOT_FOUND, r"manifest unknown|name unknown|blob unknown|not found|\b404\b"),
@@ -75,7 +74,10 @@ _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
             r"|deadline exceeded|temporary failure|use of closed network connection|stream error|happened during read"
             r"|digest did not match|does not match|size mismatch|unexpected end of JSON|server misbehaving",
         ),
-        (Cause.UNSUPPORTED, r"unsupported|not supported|unknown (MIME|media) type|unimplemented|no image found in"),
+        (
+            Cause.UNSUPPORTED,
+            r"unsupported|not supported|unknown (MIME|media) type|unimplemented|no image found in|invalid reference format",
+        ),
     )
 )
 # What people called things: an image named "certificate" or a tag "503" is no reason.
@@ -109,16 +111,19 @@ class Skopeo:
 
     def __init__(self, access: Access, interruption: Interruption, patient: bool = True) -> None:
         """One that is not ``patient`` raises ``throttle.Held`` where a request would have to wait before it is first made."""
+        self.attempts = Attempts(access.retries, interruption, patient)
         self._access = access
-        self._patient = patient
         self._interruption = interruption
-        self._throttle = Throttle(interruption)
         self._environment = _environment(access)
         self._program = find_program()
 
+    @property
+    def has_policy(self) -> bool:
+        return self._access.policy is not None
+
     def is_held(self, registry: str) -> bool:
         """Whether a request to this registry would have to wait."""
-        return self._throttle.is_held(registry)
+        return self.attempts.throttle.is_held(registry)
 
     def manifest(self, reference: Reference) -> bytes:
         """The raw manifest or index that ``reference`` names, byte for byte as served."""
@@ -136,16 +141,20 @@ class Skopeo:
         shared: str,
         fresh: Callable[[], None],
         expected: int | None = None,
+        checked: bool = True,
     ) -> None:
         """Copy one image manifest into the OCI layout ``folder``, its blobs into ``shared``, both relative to ``cache``.
 
         ``expected`` is how many bytes of layers it lacks: one that serves much more is cut off before the disk is full.
 
         Relative, because skopeo splits ``oci:PATH:TAG`` at colons and the path to the cache may hold one. ``fresh`` is
-        called before each attempt and must leave ``folder`` empty: skopeo appends to what it finds.
+        called before each attempt and must leave ``folder`` empty: skopeo appends to what it finds. It is ``checked`` against
+        the policy, where there is one.
         """
+        policy = ("--policy", str(self._access.policy)) if self._access.policy and checked else ()
         arguments = [
-            *("copy", "--quiet", "--dest-oci-accept-uncompressed-layers"),
+            # No layout can hold signatures: without the last one, an image of which skopeo knows some could not be copied.
+            *(*policy, "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", "--remove-signatures"),
             *("--dest-shared-blob-dir", shared),
             *self._flags("--src-"),
             *(f"docker://{reference}", f"oci:{folder}"),
@@ -174,7 +183,8 @@ class Skopeo:
         could not give: that is raised, and not tried again.
         """
         arguments = [
-            *("copy", "--quiet", "--preserve-digests", f"--multi-arch={'index-only' if index_only else 'all'}"),
+            *("copy", "--quiet", "--preserve-digests", "--remove-signatures"),
+            f"--multi-arch={'index-only' if index_only else 'all'}",
             *("--src-tls-verify=false", "--src-authfile", str(login), *self._flags("--dest-")),
             *(f"docker://{source}", f"docker://{target}"),
         ]
@@ -202,34 +212,7 @@ class Skopeo:
         return flags
 
     def _retry(self, reference: Reference, attempt: Callable[[], _T]) -> _T:
-        registry, retries = reference.registry, self._access.retries
-        wrong = 0
-        for number in range(1, retries + 2):
-            self._throttle.wait(registry, self._patient or number > 1)
-            try:
-                result = attempt()
-            except RegistryError as error:
-                if not error.cause.can_pass:
-                    self._throttle.answered(registry)
-                    raise
-                if _WRONG_BYTES.search(str(error)):
-                    wrong += 1
-                    if wrong == 2 or number > retries:
-                        times = ", twice," if wrong == 2 else ""
-                        what = f"the registry served{times} bytes that do not match their digest"
-                        raise ContentError(f"{what}: {error}") from error
-                self._throttle.failed(registry, str(error))
-                pause = min(MAX_PAUSE, 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
-                if error.cause is Cause.RATE_LIMITED:
-                    self._throttle.hold(registry, pause * 4)
-                if number > retries or isinstance(error, GivenUp):
-                    raise
-                log.warning("%s: %s; trying again in %.1f s (%d of %d)", reference, error, pause, number, retries)
-                self._interruption.sleep(pause)
-            else:
-                self._throttle.answered(registry)
-                return result
-        raise AssertionError("unreachable")
+        return self.attempts.until_it_works(reference.registry, reference, attempt)
 
     def _run(
         self, registry: str, arguments: Sequence[str], watch: _Watch, cwd: Path | None = None, ours: tuple[str, ...] = ()
@@ -243,7 +226,7 @@ class Skopeo:
             if seconds > LONGEST_WAIT:
                 raise GivenUp(f"{Cause.RATE_LIMITED.value}: the registry asks to wait for {seconds:.0f} s", Cause.RATE_LIMITED)
             watch.postpone(seconds)
-            self._throttle.hold(registry, seconds)
+            self.attempts.throttle.hold(registry, seconds)
 
         words = _Words(too_many)
         process = self._start(arguments, cwd)
@@ -263,7 +246,8 @@ class Skopeo:
         message = _message(words.text)
         _check_local(message, ours)
         cause = classify(message)
-        raise RegistryError(f"{cause.value}: {_shortened(message)}", cause)
+        shown = f"{cause.value}: {_shortened(message)}"
+        raise WrongBytes(shown) if cause.can_pass and _WRONG_BYTES.search(shown) else RegistryError(shown, cause)
 
     def _start(self, arguments: Sequence[str], cwd: Path | None) -> subprocess.Popen[bytes]:
         program, *first = self._program

@@ -18,7 +18,7 @@ from typing import Any
 from . import files, oci
 from .archive import ArchiveLayout, Member
 from .bundle import DEFAULT_CACHE, BundleImage
-from .choice import Choice, PlatformImage
+from .choice import Choice, PlatformImage, everything
 from .errors import ContentError
 from .layout import (
     BLOBS,
@@ -51,11 +51,12 @@ class SavedImage:
 
 def lay_out(cache: Cache, state: BundleState, saved: Sequence[SavedImage], epoch: int | None) -> None:
     """Write the bundle's metadata and archive layout. ``epoch`` is SOURCE_DATE_EPOCH. Raises ContentError."""
-    entries = [image_entry(state, item.image) for item in saved]
+    packed = [SavedImage(*each) for each in everything((item.image, item.choice) for item in saved)]
+    entries = [image_entry(state, item.image) for item in packed]
     time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, saved)
     files.write_if_changed(state.index, layout_index([entry.to_json() for entry in entries]))
     files.write_if_changed(state.images_list, files.dump_json(_images_list(cache, saved, time)))
-    layout = ArchiveLayout(int(time.timestamp()), tuple(_members(cache, state, saved, entries)))
+    layout = ArchiveLayout(int(time.timestamp()), tuple(_members(cache, state, packed, entries)))
     files.write_atomic(state.archive_layout, files.dump_json(layout.to_json()))
     files.write_atomic(state.sums, files.dump_json(_sums(state)))
 
@@ -144,7 +145,8 @@ def _parse_time(text: Any) -> datetime | None:
 def _members(
     cache: Cache, state: BundleState, saved: Sequence[SavedImage], entries: Sequence[Descriptor]
 ) -> Iterator[Member]:
-    """Metadata first, in list order; then the blobs, in order of first use; each folder before what is in it."""
+    """Metadata first, that of the images before that of what came along; then the blobs, in order of first use; each folder
+    before what is in it."""
     root = PurePosixPath(DEFAULT_CACHE)
     known: set[PurePosixPath] = set()
 

@@ -1,6 +1,6 @@
 """The task graph: every step of a save as a doit task, for ``cli`` and ``dodo.py`` alike. All wiring, no logic.
 
-    ACT 1   resolve:<ref>
+    ACT 1   resolve:<ref>  →  referrers:<bundle>:<ref>       (where they are asked for)
     ACT 2   copy:<ref>:<platform>  →  index:<bundle>:<ref>
     ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>          (pack:<bundle>)
 
@@ -11,26 +11,32 @@ digest is a perfect stand-in for the blobs. What no file carries (an order, a co
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
-from . import compress, copy, description, files, imagelist, index, resolve, split, tar
+from . import attached, compress, copy, description, files, imagelist, index, referrers, resolve, split, tar
 from .actions import Actions
 from .bundle import Bundle, BundleImage
-from .choice import Choice, PlatformImage
+from .choice import Choice, PlatformImage, everything
+from .distribution import Distribution
 from .engine import AFTER, HELD, TaskDict, unchanged
-from .errors import ImageError
+from .errors import ContentError, ImageError
 from .interruption import Interruption
 from .layout import INDEX, BundleState, Cache
 from .logs import log
+from .oci import Digest
 from .plan import PlatformKey
 from .reference import Reference
 from .skopeo import Skopeo, bytes_below
 from .throttle import Held
 from .tracking import Tracker
+from .web import Web
 
 HELD_PAUSE = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
@@ -60,6 +66,23 @@ class Workshop(Actions):
     @cached_property
     def skopeo(self) -> Skopeo:
         return Skopeo(self.bundle.access, self.interruption, self.patient)
+
+    @cached_property
+    def policy_state(self) -> str:
+        """Another one when the policy, or a key that it names, is another one."""
+        assert self.bundle.access.policy is not None, "who has none does not ask"
+        text = self.bundle.access.policy.read_bytes()
+        keys = [Path(name) for name in re.findall(r'"(/[^"]+)"', text.decode(errors="replace"))]
+        return str(Digest.of(b"".join([text, *(path.read_bytes() for path in keys if path.is_file())])))
+
+    @cached_property
+    def distribution(self) -> Distribution:
+        return Distribution(Web(self.bundle.access, self.skopeo.attempts, self.interruption))
+
+    def known_choice(self, image: BundleImage) -> Choice | None:
+        """What is saved of an image, and what comes along, by the records of act 1; None where they cannot be used."""
+        choice = resolve.known_choice(self.cache, image)
+        return attached.attach(self.cache, self.state, image, choice) if choice else None
 
     def begin(self) -> None:
         """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
@@ -118,6 +141,21 @@ def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
     }
 
 
+def referrers_task(shop: Workshop, image: BundleImage) -> TaskDict:
+    """Act 1, of one image of one bundle: what refers to it. Signatures are made at any time, so it is always asked."""
+    name = f"{shop.bundle.name}:{image.reference}"
+    return {
+        "basename": "referrers",
+        "name": name,
+        "doc": f"what refers to {image.reference} right now",
+        "actions": [shop.action(f"referrers:{name}", partial(_find_referrers, shop, image), image)],
+        "task_dep": [f"resolve:{image.reference}"],
+        "targets": [str(shop.state.referrers(image.reference))],
+        "uptodate": [False],
+        "meta": {HELD: partial(_is_held, shop, image)},
+    }
+
+
 def copy_tasks(
     shop: Workshop,
     image: BundleImage,
@@ -142,7 +180,7 @@ def copy_tasks(
             "meta": {AFTER: after, HELD: partial(_is_held, shop, image)},
             "file_dep": [str(shop.cache.resolved_record(image.reference))],
             "targets": [str(copy.folder(shop.cache, image, platform) / INDEX)],
-            "uptodate": [partial(copy.is_current, shop.cache, image, platform)],
+            "uptodate": [partial(copy.is_current, shop.cache, image, platform), *_policy(shop, image, platform)],
         }
     name = f"{shop.bundle.name}:{image.reference}"
     yield {
@@ -168,15 +206,16 @@ def copy_tasks(
 def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[TaskDict]:
     """Act 3."""
     bundle, state, name = shop.bundle, shop.state, shop.bundle.name
-    references = [str(item.image.reference) for item in saved]
     listed = [item.image.reference.listed for item in saved]
+    packed = everything((item.image, item.choice) for item in saved)
+    references = [str(image.reference) for image, _ in packed]
     epoch = source_date_epoch()
     yield {
         "basename": "tar",
         "name": name,
         "doc": "lay out the archive",
         "actions": [shop.action(f"tar:{name}", partial(tar.lay_out, shop.cache, state, saved, epoch))],
-        "file_dep": [str(state.image_index(item.image.reference)) for item in saved],
+        "file_dep": [str(state.image_index(image.reference)) for image, _ in packed],
         "targets": [str(state.archive_layout)],
         "uptodate": [
             unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
@@ -229,17 +268,36 @@ def _is_held(shop: Workshop, image: BundleImage) -> bool:
     return shop.skopeo.is_held(image.source.registry)
 
 
+def _policy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> Iterator[object]:
+    """What was fetched without this policy is held to it, too."""
+    if shop.bundle.access.policy is not None and copy.is_held_to_policy(image, platform):
+        yield unchanged(policy=shop.policy_state, digest=str(platform.descriptor.digest))
+
+
 def _resolve(shop: Workshop, image: BundleImage) -> None:
     choice = resolve.resolve(shop.cache, shop.skopeo, image)
-    if shop.planned.get(image.reference, choice) != choice:
+    planned = shop.planned.get(image.reference)
+    if planned is not None and replace(planned, referrers=()) != choice:
         raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
     platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
     log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
 
 
+def _find_referrers(shop: Workshop, image: BundleImage) -> None:
+    choice = resolve.known_choice(shop.cache, image)
+    if choice is None:
+        raise ContentError("it could not be read from the cache; run the command again")
+    found = referrers.find(shop.cache, shop.distribution, shop.skopeo, image, choice)
+    attached.write(shop.state, image, found)
+    planned = shop.planned.get(image.reference)
+    if planned is not None and planned != attached.attach(shop.cache, shop.state, image, choice):
+        raise ImageError(f"what refers to {image.reference} has changed since; run the same command again")
+    log.debug("%s: %d manifests refer to it", image.reference, len(found.referrers))
+
+
 def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
     started = time.monotonic()
-    label = f"{image.reference} {platform.platform}"
+    label = f"{image.reference} {platform.platform}" if platform.platform.is_known else str(image.reference)
     log.info("copying %s", label)
     growing = partial(bytes_below, files.temporary_beside(copy.folder(shop.cache, image, platform)))
     with shop.tracker.transfer(label, shop.cache.missing(platform.descriptor), growing):

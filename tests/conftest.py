@@ -7,6 +7,8 @@ it counts. Where a test stops, damages or empties a registry, it takes ``fresh_r
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,7 +25,7 @@ from .support.tools import complaint
 
 IN_MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 1 << 30
-"""Bytes that must be free there for registries to keep their content in memory, which saves their syncs."""
+"""Bytes that must be free there for the tests to keep their files in memory, where the many syncs cost nothing."""
 
 FOREIGN_VARIABLES = (
     "CONTAINERS_CONF",
@@ -57,6 +59,23 @@ FOREIGN_VARIABLES = (
 RegistryFactory = Callable[..., Registry]
 
 
+def has_memory() -> bool:
+    """Whether files may be kept in memory: containers often have 64 MB there."""
+    return IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > MEMORY_NEEDED
+
+
+def pytest_configure() -> None:
+    if has_memory():
+        # Where pytest puts ``tmp_path``.
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: the garbage collector need not look at all the tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionstart() -> None:
     """Nothing is skipped for want of a tool: the run fails at once and says how to install what is missing."""
     if message := complaint("skopeo", "docker-registry", "zstd", "pigz", "tar", "sha256sum", "setpriv"):
@@ -71,8 +90,7 @@ def leftovers() -> Leftovers:
 @pytest.fixture(scope="session")
 def registries_folder() -> Iterator[Path]:
     """Where registries keep their content: in memory where there is enough of it."""
-    roomy = IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > MEMORY_NEEDED
-    with tempfile.TemporaryDirectory(prefix="image-tools-tests-", dir=IN_MEMORY if roomy else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="image-tools-tests-", dir=IN_MEMORY if has_memory() else None) as folder:
         yield Path(folder)
 
 
@@ -133,6 +151,9 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "run").chmod(0o700)
     # tempfile remembers where temporary files go; ours shall go where the variable says.
     monkeypatch.setattr(tempfile, "tempdir", None)
+    # As root, skopeo would remember blobs in one file for all tests, below /var/lib, with sixteen syncs for each copy. It
+    # takes us for somebody else, and does so in our home.
+    monkeypatch.setenv("_CONTAINERS_ROOTLESS_UID", "1")
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     work = tmp_path / "work"

@@ -263,6 +263,23 @@ def test_this_machine_has_file_systems_that_are_known() -> None:
     assert files.largest_file(Path("/proc/missing/file")) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [("vfat", 4_294_967_295), ("msdos", 4_294_967_295), ("exfat", None), ("ext4", None), ("fuseblk", None), ("", None)],
+)
+def test_the_largest_file(work: Path, monkeypatch: pytest.MonkeyPatch, kind: str, limit: int | None) -> None:
+    """FAT has 32 bits for a file's size, exFAT 64. Neither the file nor its folder need be there."""
+    devices: list[int] = []
+
+    def found(mounts: str, device: int) -> str:
+        devices.append(device)
+        return kind
+
+    monkeypatch.setattr(files, "file_system", found)
+    assert files.largest_file(work / "none" / "saved.tar.gz") == limit
+    assert devices == [work.stat().st_dev]
+
+
 # The lock
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from pipeline import reference, skopeo
+from pipeline import attempts, reference, skopeo
 from pipeline.bundle import Access
 from pipeline.errors import EXIT_COULD_NOT, Cause, EnvironmentProblem, Interrupted, RegistryError
 from pipeline.interruption import Interruption
@@ -366,7 +366,7 @@ def test_access_becomes_flags_and_no_secret_does(stand_in: StandIn, work: Path, 
     assert f"inspect --config --raw {flags} docker://{NAME}" in config
     assert flags.replace("--", "--src-") in copied
     assert copied.endswith(f"docker://{NAME} oci:image")
-    assert "--dest-oci-accept-uncompressed-layers --dest-shared-blob-dir share" in copied
+    assert "--dest-oci-accept-uncompressed-layers --remove-signatures --dest-shared-blob-dir share" in copied
     assert plain.endswith(f"inspect --raw docker://{NAME}")
 
 
@@ -382,7 +382,7 @@ def test_the_bytes_are_those_that_were_served(stand_in: StandIn, tmp_path: Path)
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skopeo, "MAX_PAUSE", 0.01)
+    monkeypatch.setattr(attempts, "MAX_PAUSE", 0.01)
 
 
 def failing(tmp_path: Path, times: int, words: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import display, files, imagelist, reference, settings
 from ..bundle import MAX_JOBS, name_of
-from ..display import bytes_text, harmless, show_progress
+from ..display import bytes_text, harmless, referrers_text, show_progress
 from ..errors import (
     EXIT_COULD_NOT,
     EXIT_OK,
@@ -139,9 +139,13 @@ def _plan_lines(plan: LoadPlan, outcome: Outcome) -> Iterator[str]:
 
 
 def _lines(outcome: Outcome, order: Order) -> Iterator[str]:
-    total = outcome.loaded + len(outcome.failures)
+    loaded, all_of_them = [*outcome.pushed, *outcome.there], [*outcome.pushed, *outcome.there, *outcome.failures]
+    referrers = sum(name in outcome.referrers for name in loaded)
+    total = sum(name in outcome.referrers for name in all_of_them)
+    more = referrers_text(f"{referrers} of {total}" if total else 0)
+    images = f"loaded {len(loaded) - referrers} of {len(all_of_them) - total} images{more}"
     yield ""
-    yield f"loaded {outcome.loaded} of {total} images into {order.registry}: {len(outcome.there)} were there already"
+    yield f"{images} into {order.registry}: {len(outcome.there)} were there already"
     yield f"sent {bytes_text(outcome.sent)}"
     if outcome.failures:
         yield ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..contents import open_contents
-from ..display import bytes_text
+from ..display import bytes_text, kind_text, referrers_text
 from ..errors import EXIT_OK, EXIT_SOME_FAILED
 from ..goflags import FlagSet
 from ..listing import ListedImage, Listing, make_listing
@@ -40,8 +40,10 @@ def _lines(listing: Listing) -> Iterator[str]:
         yield from _image(image)
     yield from (f"cannot be read: {problem}" for problem in listing.problems)
     platforms = sum(not each.is_attestation for image in listing.images for each in image.platforms)
+    referrers = len({each for image in listing.images for each in image.referrers})
+    images = f"{len(listing.images)} images{referrers_text(referrers)}"
     yield (
-        f"{len(listing.images)} images, {platforms} image/arches, {listing.blobs} blobs, {bytes_text(listing.size)}"
+        f"{images}, {platforms} image/arches, {listing.blobs} blobs, {bytes_text(listing.size)}"
         f" ({bytes_text(listing.total - listing.size)} saved by sharing)"
     )
 
@@ -60,4 +62,7 @@ def _image(image: ListedImage) -> Iterator[str]:
         else:
             name = "attestation" if each.is_attestation else each.platform or "no platform"
             yield f"    {name:<16} {each.digest}  {bytes_text(each.size)}"
+    for referrer in image.referrers:
+        yield f"    {kind_text(referrer.artifact_type):<16} {referrer.digest}  {bytes_text(referrer.size)}"
+        yield f"    {'':<16} of {referrer.subject}"
     yield ""

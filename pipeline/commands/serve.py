@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..contents import Contents, open_contents
-from ..display import harmless
+from ..display import harmless, referrers_text
 from ..errors import EXIT_OK, InputError, Interrupted, UsageError
 from ..goflags import Flag, FlagSet, Value
 from ..interruption import Interruption
@@ -71,9 +71,11 @@ def run(arguments: Sequence[str]) -> int:
 def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool) -> None:
     image = contents.held[0].reference
     name = f"{server.host}/{image.repository}" + (f":{image.tag}" if image.tag else f"@{image.digest}")
+    images = sum(held.subject is None for held in contents.held)
     flag = "" if is_tls else " --tls-verify=false"
+    held = f"{images} images{referrers_text(len(contents.held) - images)}"
     print(
-        f"serving {len(contents.held)} images from {harmless(str(source))} at {server.url}, until Ctrl-C\n"
+        f"serving {held} from {harmless(str(source))} at {server.url}, until Ctrl-C\n"
         f"try: skopeo inspect{flag} docker://{name}",
         flush=True,
     )

@@ -9,13 +9,15 @@ from pathlib import Path
 from .. import settings
 from ..bundle import MAX_JOBS
 from ..contents import open_contents
-from ..display import bytes_text
+from ..display import bytes_text, referrers_text
+from ..distribution import Distribution
 from ..errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
 from ..goflags import Flag, FlagSet, Value
 from ..interruption import Interruption
 from ..signals import stopping
 from ..skopeo import Skopeo
 from ..verify import Report, check, compare
+from ..web import Web
 from .arguments import ACCESS, DEBUG, JSON, chosen, parse, print_json, print_lines
 
 FLAGS = FlagSet(
@@ -63,8 +65,10 @@ def _report(values: Mapping[str, Value], source: Path, interruption: Interruptio
     if values.get("registry"):
         registry = settings.check_source(str(values["registry"]))
         jobs = settings.jobs(given) if given.given("jobs") else 4
-        skopeo = Skopeo(settings.access(given), interruption)
-        return compare(open_contents(source), registry, skopeo, jobs, interruption)
+        access = settings.access(given)
+        skopeo = Skopeo(access, interruption)
+        distribution = Distribution(Web(access, skopeo.attempts, interruption), mirrors=False)
+        return compare(open_contents(source), registry, skopeo, distribution, jobs, interruption)
     jobs = settings.jobs(given) if given.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
     return check(source, jobs, interruption)
 
@@ -79,13 +83,17 @@ def _lines(report: Report, is_registry: bool) -> Iterator[str]:
     if not report.is_readable:
         yield f"{report.source}: so much is wrong that the images in it cannot be told"
         return
-    looked = f"{report.images} images" if is_registry else _looked_at(report)
+    looked = _images(report) if is_registry else _looked_at(report)
     if report.faults:
         yield f"{len(report.faults)} faults, {len(report.broken)} of {report.images} images broken ({looked})"
     else:
         yield f"all is there, bit for bit: {looked}" if is_registry else f"all is intact: {looked}"
 
 
+def _images(report: Report) -> str:
+    return f"{report.images} images{referrers_text(report.referrers)}"
+
+
 def _looked_at(report: Report) -> str:
     sums = f", {report.checksums} checksums" if report.checksums is not None else ", no checksum file"
-    return f"{report.images} images, {report.blobs} blobs, {bytes_text(report.size)}{sums}"
+    return f"{_images(report)}, {report.blobs} blobs, {bytes_text(report.size)}{sums}"

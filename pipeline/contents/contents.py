@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import oci, reference
 from ..archive import ForeignArchiveError
 from ..errors import ArchiveError, ContentError, InputError
-from ..layout import IMAGES_LIST, INDEX, MAX_DEPTH
+from ..layout import IMAGES_LIST, INDEX, MAX_DEPTH, SUBJECT
 from ..oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform
 from ..reference import Reference
 from .stores import Store, open_store
@@ -26,13 +27,21 @@ PARSED = 1024
 """Manifests kept parsed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldImage:
     """An image in a source. ``m_id`` is its place there, from 1."""
 
     reference: Reference
     descriptor: Descriptor
     m_id: int
+
+    @property
+    def subject(self) -> Digest | None:
+        """What it came along with; None of an image that was asked for itself."""
+        try:
+            return Digest.parse(self.descriptor.annotations.get(SUBJECT, ""))
+        except ContentError:
+            return None
 
     def at(self, registry: str) -> Reference:
         """Where ``load`` brings it: by its tag, or by its digest, as no tool takes both."""
@@ -66,6 +75,30 @@ class Contents:
     def images(self) -> list[tuple[str, Descriptor]]:
         return [(str(image.reference), image.descriptor) for image in self.held]
 
+    @cached_property
+    def families(self) -> Mapping[HeldImage, tuple[HeldImage, ...]]:
+        """Each image with what came along with it: what refers to it, and to that. What refers to nothing here is its own."""
+        referrers: dict[str, list[HeldImage]] = {}
+        for held in self.held:
+            if held.subject is not None:
+                referrers.setdefault(held.reference.name, []).append(held)
+        images = [held for held in self.held if held.subject is None]
+        found = {image: self._family(image, referrers.get(image.reference.name, ())) for image in images}
+        known = {member for family in found.values() for member in family}
+        return {**found, **{held: () for held in self.held if held.subject is not None and held not in known}}
+
+    def _family(self, image: HeldImage, referrers: Sequence[HeldImage]) -> tuple[HeldImage, ...]:
+        if not referrers:
+            return ()
+        subjects = {image.descriptor.digest}
+        with suppress(ContentError):  # one that is damaged is told where it is read
+            subjects |= {entry.descriptor.digest for entry in self.platforms(image.descriptor)}
+        found: dict[HeldImage, None] = {}
+        while new := [each for each in referrers if each not in found and each.subject in subjects]:
+            found.update(dict.fromkeys(new))
+            subjects |= {each.descriptor.digest for each in new}
+        return tuple(found)
+
     def size(self, digest: Digest) -> int | None:
         made = self._made.get(digest)
         return self.store.size(digest) if made is None else len(made)
@@ -94,6 +127,10 @@ class Contents:
         if not isinstance(document, Manifest | Index):
             raise ContentError(f"{digest} is a schema 1 manifest, which cannot be kept as it is")
         return document
+
+    def referrer_entry(self, descriptor: Descriptor) -> dict[str, Any]:
+        """As ``oci.referrer_entry``, of something in here."""
+        return oci.referrer_entry(descriptor.digest, self.read(descriptor.digest))
 
     def closure(self, descriptor: Descriptor, depth: int = 0) -> dict[Digest, Descriptor]:
         """A manifest or index and all it needs, foreign layers excepted, in order of first use. Raises ContentError."""

@@ -6,6 +6,7 @@ They are written as a standard OCI image layout. Layers are real ``tar.gz`` file
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -87,10 +88,11 @@ def make_layout(folder: Path) -> list[MadeImage]:
     """Write all images of ``RECIPES`` into ``folder``, which must not exist, as one image layout."""
     (folder / "blobs" / "sha256").mkdir(parents=True)
     images, made = [], []
+    shared = _Shared()
     for recipe in RECIPES:
         manifests = []
         for platform in recipe.platforms:
-            manifest, layers = _write_manifest(folder, recipe, platform)
+            manifest, layers = _write_manifest(folder, recipe, platform, shared)
             manifests.append({**manifest, "platform": _platform_json(platform)})
             sizes = {Digest.parse(layer["digest"]): layer["size"] for layer in layers}
             made.append(MadeImage(recipe.name, platform, Digest.parse(manifest["digest"]), sizes))
@@ -106,9 +108,9 @@ def _write_index(folder: Path, recipe: Recipe, manifests: list[Json]) -> Json:
     return _write(folder, media_type, _json({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}))
 
 
-def _write_manifest(folder: Path, recipe: Recipe, platform: Platform) -> tuple[Json, list[Json]]:
+def _write_manifest(folder: Path, recipe: Recipe, platform: Platform, shared: _Shared) -> tuple[Json, list[Json]]:
     """The descriptors of the manifest and of its layers."""
-    made = _layers(recipe, platform)
+    made = _layers(recipe, platform, shared)
     config = _write(folder, DOCKER_CONFIG if recipe.docker else OCI_CONFIG, _json(_config(recipe, platform, made)))
     layers = [_write(folder, DOCKER_LAYER if recipe.docker else OCI_LAYER, layer.data) for layer in made]
     media_type = DOCKER_MANIFEST if recipe.docker else OCI_MANIFEST
@@ -116,16 +118,18 @@ def _write_manifest(folder: Path, recipe: Recipe, platform: Platform) -> tuple[J
     return _write(folder, media_type, _json(manifest)), layers
 
 
-def _layers(recipe: Recipe, platform: Platform) -> list[_Layer]:
+class _Shared:
+    """The lower layers, each made once."""
+
+    def __init__(self) -> None:
+        self.base = functools.cache(_base)
+        self.zones = functools.cache(_zones)
+
+
+def _layers(recipe: Recipe, platform: Platform, shared: _Shared) -> list[_Layer]:
     """As with real images: the lower a layer, the more images have it."""
     program = recipe.name.partition("/")[2].partition(":")[0]
-    base = {
-        "etc/os-release": b'NAME="Demo Linux"\nID=demo\n',
-        "usr/lib/libdemo.so.1": _machine_code(f"libdemo {platform}", 300_000),
-        "usr/bin/sh": _machine_code(f"sh {platform}", 120_000),
-    }
-    zones = {f"usr/share/zoneinfo/Demo/{number:02}": _text(f"zone {number}", 4_000) for number in range(40)}
-    layers = [_layer(base), _layer(zones)]
+    layers = [shared.base(platform), shared.zones()]
     if program != "base":
         own = {
             f"usr/bin/{program}": _machine_code(f"{recipe.name} {platform}", 200_000),
@@ -133,6 +137,20 @@ def _layers(recipe: Recipe, platform: Platform) -> list[_Layer]:
         }
         layers.append(_layer(own))
     return layers
+
+
+def _base(platform: Platform) -> _Layer:
+    return _layer(
+        {
+            "etc/os-release": b'NAME="Demo Linux"\nID=demo\n',
+            "usr/lib/libdemo.so.1": _machine_code(f"libdemo {platform}", 300_000),
+            "usr/bin/sh": _machine_code(f"sh {platform}", 120_000),
+        }
+    )
+
+
+def _zones() -> _Layer:
+    return _layer({f"usr/share/zoneinfo/Demo/{number:02}": _text(f"zone {number}", 4_000) for number in range(40)})
 
 
 def _layer(files: Mapping[str, bytes]) -> _Layer:

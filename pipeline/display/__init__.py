@@ -7,7 +7,7 @@ message or an image's name reaches the terminal.
 from .loglines import FORMATS, start_logging
 from .progress import MODES, restore_terminal, say_at_once, show_progress
 from .summary import Summary, plan_line, print_failures, print_plan, print_problem, print_summary
-from .text import bytes_text, duration_text, harmless
+from .text import bytes_text, duration_text, harmless, kind_text, referrers_text
 
 __all__ = [
     "FORMATS",
@@ -16,11 +16,13 @@ __all__ = [
     "bytes_text",
     "duration_text",
     "harmless",
+    "kind_text",
     "plan_line",
     "print_failures",
     "print_plan",
     "print_problem",
     "print_summary",
+    "referrers_text",
     "restore_terminal",
     "say_at_once",
     "show_progress",

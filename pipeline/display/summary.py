@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..bundle import Bundle, BundleImage
+from ..bundle import Bundle, BundleImage, Referrer
 from ..plan import Need, Plan
 from ..result import PackedFile
 from .style import columns, styled
-from .text import bytes_text, duration_text, harmless
+from .text import bytes_text, duration_text, harmless, kind_text
 
 MAX_FAILURES = 30
 """That many are shown with their reasons; the rest are in the failed list, the log and the report."""
@@ -38,11 +39,17 @@ class Summary:
     kept: str
     report: Path | None
     how_to_go_on: str
+    verified: int = 0
+    """Bytes of a bundle that stayed as it was, and was hashed again."""
+    lost: Mapping[BundleImage, Sequence[Referrer]] = field(default_factory=dict)
+    """What refers to an index that the bundle does not keep as it was."""
 
 
 def plan_line(plan: Plan, found: Sequence[Need]) -> str:
     """The plan in one line, for the log."""
-    what = (_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob"))
+    what = [_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob")]
+    if plan.referrers:
+        what.insert(2, _count(plan.referrers, "referrer"))
     sizes = f"{bytes_text(plan.to_fetch)} to fetch, {bytes_text(plan.here)} here already"
     rooms = [f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
     disk = f"; disk: {'; '.join(rooms)}" if rooms else ""
@@ -52,12 +59,28 @@ def plan_line(plan: Plan, found: Sequence[Need]) -> str:
 def print_plan(plan: Plan, found: Sequence[Need]) -> None:
     _row("images", str(plan.images))
     _row("image/arches", str(plan.platforms))
+    if plan.referrers:
+        _row("referrers", str(plan.referrers))
     _row("blobs", f"{plan.blobs}, {bytes_text(plan.total)} ({bytes_text(plan.shared)} saved by sharing)")
     _row("here already", bytes_text(plan.here))
     _row("to fetch", styled(bytes_text(plan.to_fetch), "bold"))
     for need in found:
         verdict = "" if need.is_met else "   " + styled("NOT ENOUGH", "bad")
         _row("disk", f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}{verdict}")
+
+
+def print_lost(lost: Mapping[BundleImage, Sequence[Referrer]]) -> None:
+    """What stays behind of a signed index of which only some platforms are saved, and how it could be kept."""
+    if not lost:
+        return
+    print(f"\n{styled('left behind', 'notable')}, as it is about a whole index, of which the bundle holds some platforms:")
+    for image, referrers in list(lost.items())[:MAX_FAILURES]:
+        kinds = Counter(kind_text(referrer.artifact_type) for referrer in referrers)
+        what = ", ".join(_count(number, kind) for kind, number in kinds.items())
+        name = image.reference.by_digest(referrers[0].subject)
+        print(f"  {styled(image.text, 'bold')}: {what}; -a all would keep it, or {name} in the list")
+    if len(lost) > MAX_FAILURES:
+        print(f"  and of {len(lost) - MAX_FAILURES} more")
 
 
 def print_failures(failures: Mapping[BundleImage, str]) -> None:
@@ -86,7 +109,8 @@ def print_summary(summary: Summary) -> None:
     bundle, plan = summary.bundle, summary.plan
     total = summary.saved + len(summary.failures)
     style = "good" if not summary.failures else "notable" if summary.saved else "bad"
-    images = f"{plan.platforms} image/arches, {bytes_text(plan.total)}"
+    referrers = f"{_count(plan.referrers, 'referrer')}, " if plan.referrers else ""
+    images = f"{plan.platforms} image/arches, {referrers}{bytes_text(plan.total)}"
     shared = f" ({bytes_text(plan.shared)} saved by sharing)" if plan.shared else ""
     print(f"\n{styled(f'saved {summary.saved} of {total} images', style)}: {images}{shared}")
     for line in _acts(summary):
@@ -94,6 +118,7 @@ def print_summary(summary: Summary) -> None:
     if summary.failures:
         print(f"\n{styled(f'failed {len(summary.failures)}', 'bad')}, listed in {_shown(bundle.failed_list)}:")
         print_failures(summary.failures)
+    print_lost(summary.lost)
     print()
     if summary.kept:
         print(harmless(summary.kept))
@@ -131,6 +156,9 @@ def _acts(summary: Summary) -> Iterator[str]:
         yield f"reused {_count(summary.reused, 'image')}, {bytes_text(max(0, plan.total - summary.fetched))} here already"
     if summary.repacked:
         yield f"packed {bytes_text(plan.total)}{_time(seconds.get('packing', 0), plan.total)}"
+    if summary.verified:
+        taken = _time(seconds.get("verifying", 0), summary.verified)
+        yield f"verified {bytes_text(summary.verified)}{taken}: all is as it was written"
 
 
 def _time(seconds: float, size: int = 0) -> str:

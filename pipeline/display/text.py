@@ -34,3 +34,16 @@ def duration_text(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def referrers_text(number: int | str) -> str:
+    """What stands after a number of images: `` and 2 referrers``, or nothing."""
+    return f" and {number} referrer{'' if number == 1 else 's'}" if number else ""
+
+
+def kind_text(artifact_type: str) -> str:
+    """``signature``, ``attestation`` or ``SBOM`` for what people have a word for; otherwise the artifact type."""
+    known = re.search(r"cosign\.artifact\.(sig|att|sbom)\.|(spdx|cyclonedx)|(notary|notation)", artifact_type)
+    if known is None:
+        return harmless(artifact_type) or "artifact"
+    return {"sig": "signature", "att": "attestation", "sbom": "SBOM"}.get(known[1] or "", "SBOM" if known[2] else "signature")

@@ -18,7 +18,6 @@ from ..bundle import Bundle, BundleImage
 from ..engine import TaskDict
 from ..interruption import Interruption
 from ..layout import BundleState
-from ..resolve import known_choice
 from ..tar import SavedImage
 from ..tasks import Workshop
 
@@ -75,7 +74,7 @@ def draw(bundles: Sequence[Bundle]) -> Graph:
         failed = _failed(shop.state)
         saved = []
         for image in bundle.images:
-            choice = known_choice(shop.cache, image)
+            choice = shop.known_choice(image)
             _add_image(nodes, shop, image, count, image.reference.listed in failed)
             if choice is not None:
                 saved.append(SavedImage(image, choice))
@@ -88,14 +87,20 @@ def draw(bundles: Sequence[Bundle]) -> Graph:
 
 
 def _add_image(nodes: dict[str, Node], shop: Workshop, image: BundleImage, place: int, failed: bool) -> None:
-    choice = known_choice(shop.cache, image)
-    resolve = tasks.resolve_task([(shop, image)])
+    choice = shop.known_choice(image)
     name = f"resolve:{image.reference}"
     state = State.DONE if choice is not None else State.FAILED if failed else State.TO_DO
     nodes.setdefault(name, Node(name, "resolve", str(image.reference), state, (), place))
     if choice is not None:
-        made = list(tasks.copy_tasks(shop, image, choice))
-        _add(nodes, [resolve, *made], place, str(image.reference), failed)
+        first = [{**tasks.resolve_task([(shop, image)])}]
+        if image.referrers is not None:
+            first.append({**tasks.referrers_task(shop, image), "needs": [name]})
+        _add(nodes, [*first, *tasks.copy_tasks(shop, image, choice)], place, str(image.reference), failed)
+        for each in choice.referrers:
+            made = tasks.copy_tasks(shop, each.image, each.choice)
+            needs = [f"referrers:{shop.bundle.name}:{image.reference}"]
+            with_needs = ({**task, "needs": needs} if task["basename"] == "copy" else task for task in made)
+            _add(nodes, with_needs, place, str(each.image.reference), failed)
         return
     copy, index = f"copy:{image.reference}:?", f"index:{shop.bundle.name}:{image.reference}"
     nodes[copy] = Node(copy, "copy", "not known yet", State.TO_DO, (name,), place)

@@ -22,7 +22,7 @@ from ..tar import image_entry, platform_entry
 from ..tracking import Tracker
 from .shape import VERSION, Act, Blob, Figures, File, ImageReport, PlatformReport, Report, Task
 
-_ACTS = {"resolving": "resolve", "copying": "copy", "packing": "pack"}
+_ACTS = {"resolving": "resolve", "copying": "copy", "packing": "pack", "verifying": "verify"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Run:
     kept: str
     planned: bool
     tracker: Tracker
+    verified: int = 0
+    """Bytes of a bundle that stayed as it was, and was hashed again."""
 
 
 def _text(text: str) -> str:
@@ -164,7 +166,7 @@ def _size(file: PackedFile, total: int) -> int:
 
 
 def _acts(run: Run, total: int) -> Iterator[Act]:
-    sizes = {"copy": run.fetched, "pack": total if run.repacked else 0}
+    sizes = {"copy": run.fetched, "pack": total if run.repacked else 0, "verify": run.verified}
     for act, seconds in run.tracker.seconds.items():
         name = _ACTS.get(act, act)
         yield Act(name, round(seconds, 3), sizes.get(name, 0))

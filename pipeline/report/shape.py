@@ -30,7 +30,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Act:
-    """``resolve``, ``copy`` or ``pack``: how long it took, and what it dealt with."""
+    """``resolve``, ``copy``, ``pack`` or ``verify``: how long it took, and what it dealt with."""
 
     name: str
     seconds: float

@@ -15,10 +15,10 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from .. import reference
+from .. import oci, reference
 from ..errors import ContentError, ImageToolsError
 from ..logs import log
-from ..oci import MAX_MANIFEST_SIZE, OCI_INDEX, Descriptor, Digest, Index, Manifest, load_json, parse
+from ..oci import MAX_MANIFEST_SIZE, OCI_INDEX, Descriptor, Digest, Index, Manifest, parse
 from .source import Source
 
 SLICE = 64 * 1024
@@ -184,14 +184,12 @@ class RegistryApp:
 
     def _find_referrers(self, repository: _Repository) -> dict[Digest, list[dict[str, Any]]]:
         found: dict[Digest, list[dict[str, Any]]] = {}
-        for digest, data in self._manifests(repository):
-            document = load_json(data)
-            with suppress(ContentError, KeyError, TypeError):
-                subject = Digest.parse(document["subject"]["digest"])
-                found.setdefault(subject, []).append(_referrer(digest, data, document))
+        for digest, data, manifest in self._manifests(repository):
+            if manifest.subject is not None:
+                found.setdefault(manifest.subject.digest, []).append(oci.referrer_entry(digest, data))
         return found
 
-    def _manifests(self, repository: _Repository) -> Iterator[tuple[Digest, bytes]]:
+    def _manifests(self, repository: _Repository) -> Iterator[tuple[Digest, bytes, Manifest | Index]]:
         """Every manifest and index that the repository's images lead to and that is here, once."""
         pending, seen = [descriptor.digest for descriptor in repository.images], set()
         while pending:
@@ -206,7 +204,8 @@ class RegistryApp:
                 manifest = parse(data)
                 if isinstance(manifest, Index):
                     pending += [child.digest for child in manifest.manifests]
-                yield digest, data
+                if isinstance(manifest, Index | Manifest):
+                    yield digest, data, manifest
 
 
 def _by_name(images: Iterable[tuple[str, Descriptor]]) -> dict[str, _Repository]:
@@ -263,20 +262,6 @@ def _sliced(pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
     if length:
         # Nothing but a broken connection tells the client now.
         raise ContentError("a blob is not as long as it was")
-
-
-def _referrer(digest: Digest, data: bytes, document: dict[str, Any]) -> dict[str, Any]:
-    """The descriptor of a manifest that has a subject (spec, "Listing Referrers")."""
-    manifest = parse(data)
-    config_type = manifest.config.media_type if isinstance(manifest, Manifest) else ""
-    descriptor = {
-        "mediaType": manifest.media_type,
-        "digest": str(digest),
-        "size": len(data),
-        "artifactType": document.get("artifactType") or config_type,
-    }
-    annotations = document.get("annotations")
-    return {**descriptor, "annotations": annotations} if annotations else descriptor
 
 
 def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]]:

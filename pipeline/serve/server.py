@@ -23,6 +23,8 @@ from .source import Source
 THREADS = 16
 """Requests answered at the same time; connections that only stay open take none."""
 MAX_KEPT_CONNECTIONS = 200
+LOOK = 0.05
+"""Seconds between two looks at whether to stop: half of it is what the end of a server takes on average."""
 MAX_REQUEST_BODY = 64 * 1024
 """Bytes. cheroot reads what a client sends into memory, and nothing that a client sends is of use here."""
 
@@ -39,6 +41,7 @@ class _HTTPServer(Server):
     """cheroot's server, that does not wait for a client in the middle of a blob when it is to stop."""
 
     ConnectionClass = _Connection
+    expiration_interval = LOOK
 
     def __init__(self, address: tuple[str, int], app: RegistryApp) -> None:
         super().__init__(address, app, numthreads=THREADS, server_name="image-tools", shutdown_timeout=1)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from .. import oci
 from ..contents import Contents, HeldImage
+from ..distribution import Distribution
 from ..errors import ContentError, RegistryError
 from ..interruption import Interruption
 from ..layout import MAX_DEPTH
@@ -21,18 +22,28 @@ from .hashing import first_line, in_parallel
 from .report import Fault, Report
 
 
-def compare(contents: Contents, registry: str, skopeo: Skopeo, jobs: int, interruption: Interruption) -> Report:
+def compare(
+    contents: Contents,
+    registry: str,
+    skopeo: Skopeo,
+    distribution: Distribution,
+    jobs: int,
+    interruption: Interruption,
+) -> Report:
     """Compare with ``registry`` (host, or host/path), where ``load`` brought it. Raises Interrupted, EnvironmentProblem."""
 
     def of_image(image: HeldImage) -> list[Fault]:
         interruption.check()
         with about(image.m_id):
-            return list(_differences(contents, image, image.at(registry), skopeo))
+            target = image.at(registry)
+            found = list(_differences(contents, image, target, skopeo))
+            return found or list(_unlisted(contents, image, target, distribution))
 
     faults = [Fault(contents.store.place, problem) for problem in contents.problems]
     for found in in_parallel(of_image, contents.held, jobs):
         faults += found
-    return Report(contents.store.place, len(contents.held), 0, 0, tuple(faults))
+    referrers = sum(held.subject is not None for held in contents.held)
+    return Report(contents.store.place, len(contents.held) - referrers, 0, 0, tuple(faults), referrers=referrers)
 
 
 def _differences(contents: Contents, image: HeldImage, target: Reference, skopeo: Skopeo) -> Iterator[Fault]:
@@ -56,6 +67,18 @@ def _differences(contents: Contents, image: HeldImage, target: Reference, skopeo
             continue
         if Digest.of(data, (wanted or digest).algorithm) != (wanted or digest):
             yield Fault(str(where), "the registry serves other bytes under this digest", name)
+
+
+def _unlisted(contents: Contents, image: HeldImage, target: Reference, distribution: Distribution) -> Iterator[Fault]:
+    """Whether who asks what refers to a manifest is told of this one."""
+    try:
+        subject = contents.parse(image.descriptor.digest).subject
+        listed = subject is None or str(image.descriptor.digest) in distribution.referrers(target, subject.digest).digests
+    except (RegistryError, ContentError) as error:
+        yield Fault(str(target), first_line(error), (str(image.reference),))
+        return
+    if not listed:
+        yield Fault(str(target), "it is there, but not listed as a referrer: load again", (str(image.reference),))
 
 
 def _below(contents: Contents, descriptor: Descriptor, depth: int = 0) -> Iterator[tuple[Digest, Digest | None]]:

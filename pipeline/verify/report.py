@@ -25,6 +25,8 @@ class Report:
     size: int
     faults: tuple[Fault, ...]
     checksums: int | None = None
+    referrers: int = 0
+    """What came along with the images."""
     is_readable: bool = True
     """False where so much is wrong that it cannot even be told which images are in it."""
 
@@ -37,6 +39,7 @@ class Report:
         return {
             "source": self.source,
             "images": self.images,
+            "referrers": self.referrers,
             "blobs": self.blobs,
             "size": self.size,
             "checksums": self.checksums,

@@ -45,7 +45,11 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     blobs = list(store.blobs())
     size = sum(store.size(digest) or 0 for digest in blobs)
     unique = tuple(dict.fromkeys(faults))
-    return Report(str(path), len(contents.held) if contents else 0, len(blobs), size, unique, count, contents is not None)
+    held = contents.held if contents else ()
+    referrers = sum(each.subject is not None for each in held)
+    return Report(
+        str(path), len(held) - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None
+    )
 
 
 def _contents(store: Store, faults: list[Fault]) -> Contents | None:

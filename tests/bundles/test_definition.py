@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.bundle import Access, Architecture, Bundle, Compression, PlatformFilter
+from pipeline.bundle import Access, Architecture, ArtifactTypes, Bundle, Compression, PlatformFilter
 from pipeline.definition import load
 from pipeline.errors import EXIT_OK, EXIT_USAGE, InputError
 from pipeline.keys import KEYS
@@ -103,6 +103,7 @@ def test_doit_shows_the_same_screen_and_no_traceback() -> None:
 def test_every_setting(work: Path) -> None:
     Path("auth.json").touch()
     Path("certs").mkdir()
+    Path("policy.json").write_text('{"default": [{"type": "reject"}]}')
     text = """
         bundles:
           all:
@@ -121,6 +122,9 @@ def test_every_setting(work: Path) -> None:
             cert-dir: certs
             tls-verify: false
             retry: 9
+            referrers: true
+            referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]
+            require-signed: policy.json
             images: [nginx:1.25]
         """
     assert set(yaml.safe_load(text)["bundles"]["all"]) == {"description", "images", *KEYS} - {"part"}
@@ -133,7 +137,9 @@ def test_every_setting(work: Path) -> None:
     output = bundle.output
     assert (output.compression, output.destination) == (Compression.ZSTD, work / "out/all.tar.zst")
     assert (output.level, output.part_size) == (12, 3900 * 1024**2)
-    assert bundle.access == Access(work / "auth.json", work / "certs", False, 9)
+    assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json")
+    asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
+    assert (bundle.referrers, image.referrers) == (asked, asked)
     assert bundle.lock_file == work / "all.lock.yaml"
 
 

@@ -51,6 +51,16 @@ next, on the other side: image-tools load -s saved.tar.gz -d REGISTRY
 """.replace("2 min 0 s", duration_text(100))
 
 
+def test_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = {"resolving": 1.0, "packing": 0.1, "verifying": 4.0}
+    display.print_summary(summary(repacked=False, seconds=seconds, verified=12_100_000))
+    out = capsys.readouterr().out
+    assert "\nverified 12.1 MB in 4.0 s, 3.0 MB/s: all is as it was written\n\nunchanged since the last run:\n" in out
+    assert "packed" not in out
+    display.print_summary(summary())
+    assert "verified" not in capsys.readouterr().out
+
+
 def test_failures_for_one_reason_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
     some = images(200)
     failures = dict.fromkeys(some[:12], "network error: refused\nTIP: x") | {some[150]: "not found"}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import skopeo, throttle
+from pipeline import attempts, skopeo, throttle
 
 from ..save.saving import ARCHIVE, CACHE, FAILED, Unpacked, inside, save, temporary_files, unpack
 from ..support.images import image, index, layer
@@ -128,7 +128,7 @@ class Verdict:
 def impatient() -> Iterator[None]:
     """Pauses and limits of the program, cut short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skopeo, "MAX_PAUSE", 0.05)
+        patch.setattr(attempts, "MAX_PAUSE", 0.05)
         patch.setattr(skopeo, "POLL", 0.1)
         patch.setattr(skopeo, "INSPECT_TIMEOUT", LIMIT)
         patch.setattr(skopeo, "STALL_TIMEOUT", LIMIT)

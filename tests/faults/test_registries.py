@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pipeline import skopeo, throttle
+from pipeline import attempts, skopeo, throttle
 from pipeline.errors import Cause
 from pipeline.interruption import Interruption
 from pipeline.throttle import GivenUp, Held, Throttle
@@ -22,7 +22,7 @@ from .test_requests import push_shared
 def test_one_that_gives_nothing_is_given_up(registry: Registry, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """For the rest of the run; other registries are not concerned, and the next run asks it again."""
     monkeypatch.setattr(throttle, "PATIENCE", 1.5)
-    monkeypatch.setattr(skopeo, "MAX_PAUSE", 0.2)
+    monkeypatch.setattr(attempts, "MAX_PAUSE", 0.2)
     images = push_shared(registry, 12, "down")
     rule = proxy.fault("/v2/", Status(503), times=None)
     names = [each.via(proxy.host) for each in images]

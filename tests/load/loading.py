@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.cli import main
 
 from ..support.push import PushedImage
 from ..support.registry import Registry
-from ..support.run import Result, run
+from ..support.run import Result
 
 PLAIN = "-tls-verify=false"
 FAILED = Path("load-failed.txt")
@@ -47,14 +49,14 @@ class Bundle:
 
 
 def make_bundle(folder: Path, images: Sequence[PushedImage], *arguments: str, name: str = "saved-images.tar.gz") -> Bundle:
-    """Save all platforms of ``images``, in a process and a home of its own."""
+    """Save all platforms of ``images``, in a home of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "list.txt").write_text("".join(f"{image.reference}\n" for image in images))
-    result = run(
-        *("save", "-f", "list.txt", PLAIN, "-a", "all", "-j", "6", "-d", name, *arguments),
-        cwd=folder,
-        env={"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)},
-    )
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(folder)
+        for variable in ("HOME", "XDG_RUNTIME_DIR"):
+            there.setenv(variable, str(folder))
+        result = command("save", "-f", "list.txt", PLAIN, "-a", "all", "-j", "6", "-d", name, *arguments)
     assert result.code == 0, result
     return Bundle(folder / name, {image.kind: image for image in images})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import logins
+from pipeline.logins import Login
 
 from ..conftest import RegistryFactory
 from ..support.proxy import FaultProxy, Reset, Status
@@ -146,7 +147,7 @@ def entry(user: str, password: str) -> dict[str, str]:
 def test_logins_are_found_by_any_form_of_the_host(work: Path, key: str) -> None:
     path = work / "auth.json"
     path.write_text(json.dumps({"auths": {"other.io": entry("x", "y"), key: entry("me", "pass:word")}}))
-    assert logins.find("r.io", path) == ("me", "pass:word")
+    assert logins.find("r.io", path) == Login("me", "pass:word")
     assert logins.find("r.io:5000", path) is None
 
 
@@ -160,9 +161,9 @@ def test_logins_are_looked_up_where_skopeo_looks(work: Path, monkeypatch: pytest
     for number, path in enumerate(places):
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"auths": {"r.io": entry(f"user{number}", "x")}}))
-        assert logins.find("r.io", None) == (f"user{number}", "x"), "the later ones come first"
+        assert logins.find("r.io", None) == Login(f"user{number}", "x"), "the later ones come first"
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(places[0]))
-    assert logins.find("r.io", None) == ("user0", "x")
+    assert logins.find("r.io", None) == Login("user0", "x")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"auths": []}', '{"auths": {"r.io": {"auth": "%%%"}}}', '{"auths": {"r.io": {}}}'])
@@ -178,7 +179,7 @@ def test_a_helper_is_asked(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{work}:{os.environ['PATH']}")
     for document in ({"credHelpers": {"r.io": "tests"}}, {"credsStore": "tests", "auths": {"r.io": {}}}):
         (work / "config.json").write_text(json.dumps(document))
-        assert logins.find("r.io", work / "config.json") == (USER, "s")
+        assert logins.find("r.io", work / "config.json") == Login(USER, "s")
         assert logins.find("other.io", work / "config.json") is None
     (work / "config.json").write_text(json.dumps({"credHelpers": {"r.io": "../evil"}}))
     assert logins.find("r.io", work / "config.json") is None

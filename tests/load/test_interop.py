@@ -61,9 +61,10 @@ def test_umoci(unpacked: Path, volumes: Bundle, work: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["oci-index", "mixed-layers"])
-def test_buildah(unpacked: Path, volumes: Bundle, work: Path, kind: str) -> None:
+def test_buildah(unpacked: Path, volumes: Bundle, work: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It, and podman, which has the same code for this, bring an image into their storage."""
     require("buildah")
+    monkeypatch.delenv("_CONTAINERS_ROOTLESS_UID")
     image = volumes.images[kind]
     storage = ("--storage-driver", "vfs", "--root", str(work / "storage"), "--runroot", str(work / "run"))
     (work / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.kinds import push_kind
-from ..support.proxy import FaultProxy, WrongBytes
+from ..support.proxy import FaultProxy, Status, WrongBytes
 from ..support.push import PushedImage
 from ..support.registry import Registry
 from .saving import ARCHIVE, CACHE, FAILED, cached, identity, layer_gets, prepared, save, saved, sha256, unpack
@@ -94,6 +94,29 @@ def test_a_layer_in_every_form_of_result(
     assert sha256(cached(layer).read_bytes()) == layer
     if "bundle" in arguments:
         assert sha256(cached(layer, Path("bundle")).read_bytes()) == layer
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_damage_that_cannot_be_mended_leaves_an_earlier_bundle(
+    proxy: FaultProxy, one: PushedImage, another: PushedImage, alone: bool
+) -> None:
+    """What could be packed without the image holds less than what is there."""
+    name = one.via(proxy.host)
+    saved([name])
+    before = identity(ARCHIVE), ARCHIVE.read_bytes()
+    layer = one.platforms[0].layers[0]
+    flip(cached(layer))
+    proxy.fault(f"/blobs/{layer}", Status(404), times=None)
+    images: list[PushedImage | str] = [name] if alone else [another, name]
+    change = ["-compress-level=1"] if alone else []
+    result = save(images, *change)
+    assert result.code == (3 if alone else 1), result
+    assert "stays as it was" in result.stdout
+    assert (identity(ARCHIVE), ARCHIVE.read_bytes()) == before
+    assert FAILED.read_text() == f"{name}\n"
+    proxy.clear()
+    saved(images, *change)
+    assert len(unpack().names) == len(images)
 
 
 def test_without_packing_an_archive_that_is_right_stays(one: PushedImage) -> None:

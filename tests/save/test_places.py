@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import subprocess
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from pipeline import files, plan
+from pipeline.bundle import Bundle, Compression, Output
+from pipeline.errors import EnvironmentProblem
 
 from ..support.kinds import push_kind
 from ..support.push import PushedImage
@@ -22,6 +27,7 @@ from .saving import (
     PLAIN,
     command,
     fetched_before,
+    layer_gets,
     lines,
     prepared,
     save,
@@ -227,3 +233,118 @@ def test_many_long_names(registry: Registry) -> None:
     listing = shell("tar -tf saved-images.tar.gz").splitlines()
     assert all(len(part.encode()) <= 255 for name in listing for part in name.split("/"))
     shell("mkdir out && tar -xf saved-images.tar.gz -C out")
+
+
+# FAT and exFAT
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if all of this lay on such a file system."""
+    monkeypatch.setattr(files, "file_system", lambda mounts, device: kind)
+
+
+@pytest.mark.parametrize("size", ["4G", "4096M", "4294967296", "1T"])
+def test_volumes_that_fat_cannot_hold(
+    registry: Registry, good: PushedImage, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    """4 GiB is one byte too much. Found before the first layer, and before anything is written to the destination."""
+    on("vfat", monkeypatch)
+    registry.clear_requests()
+    for arguments in ([], ["-dry-run"], ["-force"]):
+        result = save([good], "-part", f"-part-size={size}", "-d", "stick/saved.tar.gz", *arguments)
+        assert result.code == 3, result
+        assert "stick cannot hold volumes that large: 4,294,967,295 bytes is its largest file" in result.stderr
+        assert "TIP: use -part -part-size=4095M\n" in result.stderr
+    assert layer_gets(registry, good) == []
+    assert not list(Path().glob("stick/*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("vfat", ["-part", "-part-size=4095M"]),
+        ("vfat", ["-part", "-part-size=4294967295"]),
+        ("vfat", []),
+        ("exfat", ["-part", "-part-size=4G"]),
+        ("vfat", ["-compress=dir", "-d", "bundle"]),
+    ],
+)
+def test_what_they_can_hold(good: PushedImage, monkeypatch: pytest.MonkeyPatch, kind: str, arguments: list[str]) -> None:
+    on(kind, monkeypatch)
+    prepared([good], *arguments)
+
+
+def test_an_archive_that_fat_cannot_hold(registry: Registry, good: PushedImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is lowered, as the images are small."""
+    on("vfat", monkeypatch)
+    monkeypatch.setattr(files, "largest_file", lambda path: 10_000)
+    registry.clear_requests()
+    result = save([good])
+    assert result.code == 3
+    assert "cannot hold a file of up to" in result.stderr
+    assert layer_gets(registry, good) == []
+    assert saved([good], "-part", "-part-size=10000").code == 0
+    assert max(path.stat().st_size for path in Path().glob("saved-images.tar.gz.part*")) == 10_000
+
+
+def made(part_size: int | None, compression: Compression = Compression.GZIP) -> Bundle:
+    here = Path.cwd()
+    return Bundle("b", (), here / "cache", Output(compression, here / "saved", part_size), here / "failed.txt")
+
+
+def total(size: int, blobs: int = 10) -> plan.Plan:
+    return plan.Plan(1, 2, blobs, size, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "figures"),
+    [
+        (made(None), total(4 * GIB)),
+        (made(None), total(5 * GIB)),
+        # The blobs alone would fit; with tar's headers and the framing they do not.
+        (made(None), total(4 * GIB - 1)),
+        (made(None), total(4 * GIB - 10 * MIB, blobs=10_000)),
+        (made(4 * GIB), total(1000)),
+    ],
+)
+def test_too_large(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, figures: plan.Plan) -> None:
+    on("vfat", monkeypatch)
+    with pytest.raises(EnvironmentProblem, match="4,294,967,295 bytes is its largest file"):
+        plan.check_file_size(bundle, figures)
+    on("exfat", monkeypatch)
+    plan.check_file_size(bundle, figures)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "figures"),
+    [
+        (made(None), total(4 * GIB - MIB)),
+        (made(4 * GIB - 1), total(100 * GIB)),
+        (made(None, Compression.DIR), total(100 * GIB)),
+    ],
+)
+def test_not_too_large(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, figures: plan.Plan) -> None:
+    on("vfat", monkeypatch)
+    plan.check_file_size(bundle, figures)
+
+
+def test_neither_links_nor_hard_links(good: PushedImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stick that holds all of it: the cache, a folder, an archive."""
+
+    def refused(self: Path, target: Path | str, target_is_directory: bool = False) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(self))
+
+    on("vfat", monkeypatch)
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    for arguments in (["-compress=dir", "-d", "bundle"], []):
+        saved([good], *arguments)
+        assert "unchanged" in saved([good], *arguments).stdout
+    assert not (CACHE / "blobs").exists()
+    assert not Path("bundle/blobs").exists()
+    for source in ("bundle", "saved-images.tar.gz", CACHE):
+        assert command("verify", source).code == 0
+    assert unpack().names == [good.reference]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ..faults.disks import disk
 from ..support.images import image as image_of
 from ..support.images import index, layer
 from ..support.kinds import push_kind
@@ -165,9 +166,10 @@ def test_the_cache_as_the_result(image: PushedImage) -> None:
 
 def test_a_folder_on_another_file_system(image: PushedImage, tmp_path: Path) -> None:
     """There can be no links, so it is copied."""
-    place = tmp_path / "bundle"
-    prepared([image], "-compress=dir", "-d", place)
-    if place.stat().st_dev != CACHE.stat().st_dev:
+    with disk(tmp_path / "disk", 16 << 20) as other:
+        place = other / "bundle"
+        prepared([image], "-compress=dir", "-d", place)
+        assert place.stat().st_dev != CACHE.stat().st_dev
         Unpacked(place).check()
         assert not any(cached(digest, place).samefile(cached(digest)) for digest in image.layers)
 
