@@ -68,7 +68,7 @@ def from_json(data: Mapping[str, Any]) -> Referrer:
     """Raises KeyError, ValueError, ContentError."""
     tag = str(data["tag"])
     if tag and not is_tag(tag):
-        raise ContentError(f"{tag!a} is no tag")
+        raise ValueError(f"{tag!a} is no tag")
     return Referrer(
         Digest.parse(data["subject"]),
         Digest.parse(data["digest"]),

@@ -130,7 +130,6 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
 
     if wanted.interactive and wanted.dry_run:
         raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
-    _refuse_devices(bundle, wanted)
     run = Save(bundle, interruption, wanted.force, wanted.verify)
     run.shop.cache.check()
     files.check_writable(run.shop.cache.state)
@@ -150,13 +149,6 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
             run.pack()
         run.finish(wanted.list_file, wanted.lock, _how_to_go_on(wanted, arguments), wanted.report)
     return _exit_code(run)
-
-
-def _refuse_devices(bundle: Bundle, wanted: Order) -> None:
-    """``-o /dev/null`` would, as root, take it from the whole machine: results are renamed into place, or removed."""
-    for flag, path in (("-d", bundle.output.destination), ("-o", bundle.failed_list), ("-report", wanted.report)):
-        if path is not None and path.exists() and not path.is_file() and not path.is_dir():
-            raise UsageError(f"{flag} {path} is no file: it would be replaced or removed\nTIP: name a file")
 
 
 def _exit_code(run: Save) -> int:

@@ -99,8 +99,11 @@ class Distribution:
         listed = self.referrers(name, subject)
         lacking = [entry for entry in entries if entry["digest"] not in listed.digests]
         if lacking and listed.by_api:
-            what = f"{name.by_digest(subject)}: the registry does not list {lacking[0]['digest']}, which refers to it"
-            raise RegistryError(f"{what}\nTIP: run the same command again; some registries need a moment", Cause.UNSUPPORTED)
+            raise RegistryError(
+                f"{name.by_digest(subject)}: the registry does not list {lacking[0]['digest']}, which refers to it\n"
+                "TIP: run the same command again; some registries need a moment",
+                Cause.UNSUPPORTED,
+            )
         if lacking:
             document = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": [*listed.entries, *lacking]}
             self._put(_tagged(name, fallback_tag(subject)), json.dumps(document).encode(), oci.OCI_INDEX)

@@ -125,6 +125,7 @@ def _report(values: Mapping[str, Value]) -> Path | None:
     if not values.get("report"):
         return None
     path = settings.absolute(str(values["report"]), Path.cwd())
+    settings.refuse_device("-report", path)
     check_name(path)
     return path
 

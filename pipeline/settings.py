@@ -118,6 +118,7 @@ def make_bundle(
     cache = settings.path("cache")
     output = _output(settings, cache, name)
     failed_list = settings.path("failed-list", f"{name}-failed.txt" if name else None)
+    refuse_device("-o", failed_list)
     called = name or bundle.name_of(output.destination)
     asked = _referrers(settings)
     images = tuple(replace(image, referrers=asked) for image in images)
@@ -131,6 +132,12 @@ def _referrers(settings: Settings) -> ArtifactTypes | None:
     if types.patterns:
         log.warning("-referrer-types has no effect without -referrers")
     return None
+
+
+def refuse_device(flag: str, path: Path) -> None:
+    """``-o /dev/null`` would, as root, take it from the whole machine: results are renamed into place, or removed."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(f"{flag} {path} is no file: it would be replaced or removed\nTIP: name a file")
 
 
 def platforms(settings: Settings) -> PlatformFilter:
@@ -209,6 +216,7 @@ def _check_destination(destination: Path, compression: Compression, cache: Path)
         if destination.is_dir() and not ours and any(destination.iterdir()):
             raise UsageError(f"the folder {destination} holds other files\nTIP: name a new or an empty folder with -d")
         return
+    refuse_device("-d", destination)
     if destination.is_dir():
         raise UsageError(f"-d {destination} is a folder\nTIP: name a file, e.g. -d {destination / 'saved-images.tar.gz'}")
     if destination.is_relative_to(cache):

@@ -8,7 +8,7 @@ from ..contents import open_contents
 from ..display import bytes_text, kind_text, referrers_text
 from ..errors import EXIT_OK, EXIT_SOME_FAILED
 from ..goflags import FlagSet
-from ..listing import ListedImage, Listing, make_listing
+from ..listing import ListedImage, ListedReferrer, Listing, make_listing
 from .arguments import DEBUG, JSON, parse, print_json, print_lines
 
 FLAGS = FlagSet("ls", (DEBUG, JSON))
@@ -64,5 +64,11 @@ def _image(image: ListedImage) -> Iterator[str]:
             yield f"    {name:<16} {each.digest}  {bytes_text(each.size)}"
     for referrer in image.referrers:
         yield f"    {kind_text(referrer.artifact_type):<16} {referrer.digest}  {bytes_text(referrer.size)}"
-        yield f"    {'':<16} of {referrer.subject}"
+        yield f"    {'':<16} of {_subject(image, referrer)}"
     yield ""
+
+
+def _subject(image: ListedImage, referrer: ListedReferrer) -> str:
+    """What it refers to, by the name that it has above."""
+    names = {image.digest: "the image", **{each.digest: each.platform for each in image.platforms if each.platform}}
+    return names.get(referrer.subject) or str(referrer.subject)

@@ -6,7 +6,7 @@ message or an image's name reaches the terminal.
 
 from .loglines import FORMATS, start_logging
 from .progress import MODES, restore_terminal, say_at_once, show_progress
-from .summary import Summary, plan_line, print_failures, print_plan, print_problem, print_summary
+from .summary import Summary, plan_line, print_failures, print_lost, print_plan, print_problem, print_summary
 from .text import bytes_text, duration_text, harmless, kind_text, referrers_text
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "kind_text",
     "plan_line",
     "print_failures",
+    "print_lost",
     "print_plan",
     "print_problem",
     "print_summary",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..bundle import Bundle, BundleImage
-from ..choice import Choice, PlatformImage
+from ..choice import Attachment, Choice, PlatformImage, everything
 from ..display import harmless
 from ..engine import Status
 from ..errors import ContentError
@@ -20,7 +20,7 @@ from ..oci import Descriptor, Digest, Manifest
 from ..result import PackedFile
 from ..tar import image_entry, platform_entry
 from ..tracking import Tracker
-from .shape import VERSION, Act, Blob, Figures, File, ImageReport, PlatformReport, Report, Task
+from .shape import VERSION, Act, Blob, Figures, File, ImageReport, PlatformReport, ReferrerReport, Report, Task
 
 _ACTS = {"resolving": "resolve", "copying": "copy", "packing": "pack", "verifying": "verify"}
 
@@ -60,7 +60,10 @@ class _Part:
 
 
 def collect(run: Run) -> Report:
-    parts = {image: [_part(run, image, each) for each in choice.platforms] for image, choice in run.chosen}
+    parts = {
+        image: [_part(run, of, each) for of, own in everything([(image, choice)]) for each in own.platforms]
+        for image, choice in run.chosen
+    }
     users: Counter[Digest] = Counter()
     for each in parts.values():
         users.update({digest for part in each for digest in part.blobs})
@@ -69,7 +72,7 @@ def collect(run: Run) -> Report:
     blobs = tuple(_blobs(parts.values(), users))
     # Not the plan's: of a schema 1 image it does not know the layers.
     total = sum(blob.size for blob in blobs)
-    everything = sum(platform.size for image in images for platform in image.platforms)
+    unshared = sum(part.report.size for each in parts.values() for part in each)
     return Report(
         VERSION,
         f"image-tools {__version__}",
@@ -79,7 +82,7 @@ def collect(run: Run) -> Report:
         round(time.time() - run.tracker.started_at, 3),
         _text(run.bundle.output.destination.name),
         run.bundle.output.compression.value,
-        _figures(run, len(blobs), total, everything),
+        _figures(run, len(blobs), total, unshared),
         tuple(_acts(run, total)),
         tuple(File(_text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
         tuple(sorted(images, key=lambda image: image.m_id)),
@@ -127,8 +130,16 @@ def _image(
         str(choice.top.digest),
         sum(blob.size for blob in blobs.values()),
         sum(blob.size for blob in blobs.values() if users[blob.digest] == 1),
-        tuple(part.report for part in parts),
+        tuple(part.report for part in parts[: len(choice.platforms)]),
+        tuple(_referrer(run, each) for each in choice.referrers),
     )
+
+
+def _referrer(run: Run, each: Attachment) -> ReferrerReport:
+    about = each.image.about
+    assert about is not None, "it came along"
+    size = sum(_part(run, each.image, platform).report.size for platform in each.choice.platforms)
+    return ReferrerReport(_text(about.artifact_type), str(about.digest), str(about.subject), about.tag, size)
 
 
 def _failed(image: BundleImage, reason: str) -> ImageReport:
@@ -144,7 +155,7 @@ def _outcome(run: Run) -> str:
     return "nothing" if not run.chosen else "incomplete" if run.failures else "complete"
 
 
-def _figures(run: Run, blobs: int, total: int, everything: int) -> Figures:
+def _figures(run: Run, blobs: int, total: int, unshared: int) -> Figures:
     chosen = len(run.chosen)
     return Figures(
         chosen + len(run.failures),
@@ -152,9 +163,10 @@ def _figures(run: Run, blobs: int, total: int, everything: int) -> Figures:
         len(run.reused),
         len(run.failures),
         sum(len(choice.platforms) for _, choice in run.chosen),
+        len({each.image.reference for _, choice in run.chosen for each in choice.referrers}),
         blobs,
         total,
-        everything - total,
+        unshared - total,
         run.fetched,
         sum(_size(file, total) for file in run.files),
     )

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 
-from ..display import bytes_text, duration_text
+from ..display import bytes_text, duration_text, kind_text
 from .pictures import timeline, treemap
-from .shape import ImageReport, PlatformReport, Report, Task
+from .shape import ImageReport, PlatformReport, ReferrerReport, Report, Task
 
 SLOWEST = 10
 MOST_SHARED = 10
@@ -61,7 +61,7 @@ def _head(report: Report) -> Iterator[str]:
     number = len(report.files)
     facts = [
         ("images", f"{figures.images:,}", _parts(("failed", figures.failed), ("reused", figures.reused))),
-        ("image/arches", f"{figures.platforms:,}", f"{figures.blobs:,} blobs"),
+        ("image/arches", f"{figures.platforms:,}", _parts(("blobs", figures.blobs), ("referrers", figures.referrers))),
         ("content", bytes_text(figures.bytes), f"{bytes_text(figures.shared_bytes)} saved by sharing"),
         ("bundle", bytes_text(figures.bundle_bytes), f"{report.format}, {number} file{'' if number == 1 else 's'}"),
     ]
@@ -148,7 +148,7 @@ def _image(image: ImageReport) -> str:
     digest = f"<br><code>{escape(image.digest)}</code>" if image.digest else ""
     if image.digest != image.source_digest:
         digest += f'<br><span class="soft">at the source <code>{escape(image.source_digest)}</code></span>'
-    platforms = "".join(map(_platform, image.platforms))
+    platforms = "".join([*map(_platform, image.platforms), *(_referrer(image, each) for each in image.referrers)])
     cells = (
         _cell("#", str(image.m_id), "number"),
         _cell("Image", f"<div><b>{escape(image.reference)}</b>{source}{digest}</div>", key=image.reference),
@@ -164,6 +164,13 @@ def _image(image: ImageReport) -> str:
 def _platform(each: PlatformReport) -> str:
     facts = f"{escape(each.platform)} · {bytes_text(each.size)} · {len(each.layers)} layers"
     return f"<li>{facts}<br><code>{escape(each.digest)}</code></li>"
+
+
+def _referrer(image: ImageReport, each: ReferrerReport) -> str:
+    whole = {image.digest: "the image"} if image.digest not in {platform.digest for platform in image.platforms} else {}
+    subject = {**whole, **{platform.digest: platform.platform for platform in image.platforms}}.get(each.subject, each.subject)
+    facts = f"{kind_text(each.artifact_type)} of {subject} · {bytes_text(each.size)}"
+    return f"<li>{escape(facts)}<br><code>{escape(each.digest)}</code></li>"
 
 
 def _when(report: Report) -> Iterator[str]:

@@ -21,6 +21,7 @@ class Figures:
     reused: int
     failed: int
     platforms: int
+    referrers: int
     blobs: int
     bytes: int
     shared_bytes: int
@@ -59,11 +60,22 @@ class PlatformReport:
 
 
 @dataclass(frozen=True)
+class ReferrerReport:
+    """What came along with an image, as it refers to ``subject``; with a ``tag``, by cosign's convention."""
+
+    artifact_type: str
+    digest: str
+    subject: str
+    tag: str
+    size: int
+
+
+@dataclass(frozen=True)
 class ImageReport:
     """``status`` is ``saved`` (something was copied), ``reused`` (all was here), ``planned`` or ``failed``.
 
     ``digest`` is what the image is in the bundle; ``source_digest`` what its reference named at ``source``. ``own_bytes`` are
-    in no other image of the bundle. A failed image has a ``reason``, and no digests.
+    in no other image of the bundle. What came along counts in its sizes. A failed image has a ``reason``, and no digests.
     """
 
     m_id: int
@@ -76,6 +88,7 @@ class ImageReport:
     size: int
     own_bytes: int
     platforms: tuple[PlatformReport, ...]
+    referrers: tuple[ReferrerReport, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def report(count: int = 5, failed: int = 1, workers: int = 4) -> Report:
     ]
     total = shared + sum(blob.size for blob in own)
     figures = Figures(
-        count + failed, count, count // 3, failed, count * 2, len(base) + count, total, shared * (count - 1), total, total
+        count + failed, count, count // 3, failed, count * 2, 0, len(base) + count, total, shared * (count - 1), total, total
     )
     acts = (Act("resolve", 1.5, 0), Act("copy", 60.0, total), Act("pack", 4.0, total))
     files = (File("saved.tar.gz.part0", total, digest("part0")[7:]),)
