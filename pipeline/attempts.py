@@ -15,6 +15,8 @@ from .interruption import Interruption
 from .logs import log
 from .throttle import GivenUp, Throttle
 
+LONGEST_WAIT = 120.0
+"""Seconds that a registry may ask us to wait (``Retry-After``)."""
 MAX_PAUSE = 60.0
 """Seconds between two attempts at the most."""
 

@@ -6,7 +6,7 @@ that; what can pass is tried again with growing pauses, what cannot is not; a re
 down all its workers together, from its first such answer on; one that says nothing, or too much, is cut off; no secret stands
 in an argument, a log line or an error.
 
-skopeo 1.9.3 is the oldest that works. Its messages are all it tells about a failure, so they are classified here.
+skopeo 1.9.3 is the oldest that works. What its messages mean is in ``skopeo_words``.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from typing import TypeVar
 
 from plumbum import local
 
-from .attempts import Attempts, WrongBytes
+from .attempts import LONGEST_WAIT, Attempts, WrongBytes
 from .bundle import Access
 from .errors import Cause, ContentError, EnvironmentProblem, RegistryError
 from .interruption import Interruption
 from .logs import log
 from .redaction import redact
 from .reference import Reference
+from .skopeo_words import WRONG_BYTES, Words, check_local, classify, message_of, shortened
 from .throttle import GivenUp
 
 OLDEST = (1, 9, 3)
@@ -49,8 +50,6 @@ STALL_TIMEOUT = 120.0
 they send its first byte."""
 PUSH_TIMEOUT = 600.0
 """Seconds without a byte that goes out: a registry on an object store may need minutes for a large layer once it has it all."""
-LONGEST_WAIT = 120.0
-"""Seconds that a registry may ask us to wait (``Retry-After``). skopeo would obey without limit."""
 POLL = 1.0
 """Seconds between two looks at a running skopeo."""
 MARGIN = 16 * 1024 * 1024
@@ -58,52 +57,7 @@ MARGIN = 16 * 1024 * 1024
 
 _T = TypeVar("_T")
 
-# In order: the first that matches wins. Texts of skopeo 1.9 to 1.22 and of the registries behind it.
-_CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
-    (cause, re.compile(pattern, re.IGNORECASE))
-    for cause, pattern in (
-        (Cause.REJECTED, r"^Source image rejected"),
-        (Cause.RATE_LIMITED, r"toomanyrequests|too many requests|rate limit|\b429\b"),
-        (Cause.CERTIFICATE, r"x509:|certificate|server gave HTTP response to HTTPS client|tls: "),
-        (Cause.NOT_FOUND, r"manifest unknown|name unknown|blob unknown|not found|\b404\b"),
-        (Cause.UNAUTHORIZED, r"unauthorized|authentication required|denied|forbidden|\b40[13]\b|invalid username/password"),
-        (Cause.SERVER, r"\b50[0-9]\b|internal server error|bad gateway|service unavailable|gateway time-?out|unavailable"),
-        (
-            Cause.NETWORK,
-            r"no such host|connection re(set|fused)|broken pipe|\bEOF\b|timed? ?out|network is unreachable|no route to host"
-            r"|deadline exceeded|temporary failure|use of closed network connection|stream error|happened during read"
-            r"|digest did not match|does not match|size mismatch|unexpected end of JSON|server misbehaving",
-        ),
-        (
-            Cause.UNSUPPORTED,
-            r"unsupported|not supported|unknown (MIME|media) type|unimplemented|no image found in|invalid reference format",
-        ),
-    )
-)
-# What people called things: an image named "certificate" or a tag "503" is no reason.
-_NAMES = re.compile(r"\b(?:docker|https?)://[^\s\"]+|\boci:\S+|\b(?:manifest|tag) \S+ in \S+|\bregistry [^\s\"]+:(?=\s)")
-# As Go words it: "write PATH: no space left on device", "rename PATH PATH: permission denied".
-_LOCAL = re.compile(
-    r"\b(?:open|openat|create|write|mkdir|rename|link|symlink|chmod|close|f?sync|stat|lstat|truncate|unlinkat|remove)"
-    r" ([^:\n]+):+ "
-    r"(no space left on device|disk quota exceeded|read-only file system|permission denied|file too large|input/output error"
-    r"|operation not permitted|too many open files)"
-)
 _HELPER = re.compile(r"[A-Za-z0-9._-]+")
-_FULL = ("no space left on device", "disk quota exceeded")
-_WRONG_BYTES = re.compile(
-    r"digest did not match|digest \S+ does not match|does not match provided manifest digest", re.IGNORECASE
-)
-# The second is what it then does, which some versions limit to a minute.
-_TOO_MANY = re.compile(rb"Detected 'Retry-After' header \W*([0-9]+)|Too many requests to \S+ sleeping for ([0-9.]+) seconds")
-_FRAME = re.compile(r'^((Error parsing image name "[^"]*"|initializing source \S+): )+')
-_LOG_LINE = re.compile(r'^time="[^"]*" level=(\w+) msg="?(.*?)"?$')
-
-
-def classify(text: str) -> Cause:
-    """Why skopeo failed, from what it said."""
-    reason = _NAMES.sub(" ", text)
-    return next((cause for cause, pattern in _CAUSES if pattern.search(reason)), Cause.UNKNOWN)
 
 
 class Skopeo:
@@ -224,11 +178,12 @@ class Skopeo:
         def too_many(seconds: float) -> None:
             # skopeo waits for itself, up to four times; we see to it that the others do not ask in the meantime.
             if seconds > LONGEST_WAIT:
+                # skopeo would obey without limit.
                 raise GivenUp(f"{Cause.RATE_LIMITED.value}: the registry asks to wait for {seconds:.0f} s", Cause.RATE_LIMITED)
             watch.postpone(seconds)
             self.attempts.throttle.hold(registry, seconds)
 
-        words = _Words(too_many)
+        words = Words(too_many)
         process = self._start(arguments, cwd)
         with process, self._interruption.stopping(lambda: _kill(process)):
             try:
@@ -243,11 +198,11 @@ class Skopeo:
         self._interruption.check()
         if process.returncode == 0:
             return out
-        message = _message(words.text)
-        _check_local(message, ours)
+        message = message_of(words.text)
+        check_local(message, ours)
         cause = classify(message)
-        shown = f"{cause.value}: {_shortened(message)}"
-        raise WrongBytes(shown) if cause.can_pass and _WRONG_BYTES.search(shown) else RegistryError(shown, cause)
+        shown = f"{cause.value}: {shortened(message)}"
+        raise WrongBytes(shown) if cause.can_pass and WRONG_BYTES.search(shown) else RegistryError(shown, cause)
 
     def _start(self, arguments: Sequence[str], cwd: Path | None) -> subprocess.Popen[bytes]:
         program, *first = self._program
@@ -343,29 +298,7 @@ class _Watch:
         self._since = time.monotonic() + seconds
 
 
-class _Words:
-    """What skopeo says: its debug output is looked at and dropped, the rest is ``kept``."""
-
-    def __init__(self, too_many: Callable[[float], None]) -> None:
-        self.kept = bytearray()
-        self._too_many = too_many
-        self._rest = bytearray()
-
-    def extend(self, data: bytes) -> None:
-        self._rest += data
-        *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            if b" level=debug " not in line[:80]:
-                self.kept += line + b"\n"
-            elif match := _TOO_MANY.search(line):
-                self._too_many(float(match[1] or match[2]))
-
-    @property
-    def text(self) -> str:
-        return (self.kept + self._rest).decode(errors="replace")
-
-
-def _communicate(process: subprocess.Popen[bytes], watch: _Watch, words: _Words) -> bytes:
+def _communicate(process: subprocess.Popen[bytes], watch: _Watch, words: Words) -> bytes:
     """The standard output of ``process`` when it has ended; ``words`` takes its standard error."""
     assert process.stdout and process.stderr
     out = bytearray()
@@ -406,32 +339,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         process.kill()
-
-
-def _check_local(message: str, ours: tuple[str, ...]) -> None:
-    """Raises EnvironmentProblem for what is wrong with our own disk, which a registry's words must not pretend."""
-    for path, problem in _LOCAL.findall(message):
-        if ours and path.startswith(ours):
-            if problem in _FULL:
-                raise EnvironmentProblem(
-                    f"the disk of the cache is full; what was complete is kept\n{_shortened(message)}\n"
-                    "TIP: free some space and run the same command again"
-                )
-            raise EnvironmentProblem(
-                f"the cache cannot be written: {_shortened(message)}\n"
-                "TIP: see to it, or name another folder with -cache, and run the same command again"
-            )
-
-
-def _message(text: str) -> str:
-    """The reason in skopeo's output: its last fatal line, without the frame and the reference around it."""
-    reason = ""
-    for line in text.splitlines():
-        match = _LOG_LINE.match(line.strip())
-        if match is None or match[1] == "fatal":
-            reason = match[2] if match else line.strip() or reason
-    return _FRAME.sub("", redact(reason.replace('\\"', '"'))) or "skopeo failed without a word"
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= 500 else message[:497] + "..."

@@ -27,7 +27,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from . import logins
-from .attempts import Attempts
+from .attempts import LONGEST_WAIT, Attempts
 from .bundle import Access
 from .errors import Cause, EnvironmentProblem, RegistryError
 from .interruption import Interruption
@@ -38,10 +38,6 @@ from .throttle import GivenUp
 
 TIMEOUT = urllib3.Timeout(connect=30.0, read=60.0)
 """Seconds for a connection, and between two pieces of an answer."""
-LONGEST_WAIT = 120.0
-"""Seconds that a registry may ask us to wait (``Retry-After``)."""
-LOOK = 0.1
-"""Seconds between two looks at whether to stop."""
 AGENT = "image-tools"
 _SYSTEM_CERTIFICATES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 _RETRY = urllib3.Retry(connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False)

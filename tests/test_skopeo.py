@@ -25,7 +25,8 @@ from pipeline.errors import EXIT_COULD_NOT, Cause, EnvironmentProblem, Interrupt
 from pipeline.interruption import Interruption
 from pipeline.redaction import redact
 from pipeline.reference import Reference
-from pipeline.skopeo import Skopeo, classify, find_program
+from pipeline.skopeo import Skopeo, find_program
+from pipeline.skopeo_words import classify
 from pipeline.throttle import Throttle
 
 from .support.images import image, layer

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -182,11 +183,17 @@ def test_what_is_not_ours(tmp_path: Path) -> None:
 # Volumes
 
 
-@pytest.fixture
-def volumes(sample: Sample, tmp_path: Path) -> list[Path]:
-    paths = sample.case.write(tmp_path / "x.tar", sample.codec, part_size=PART_SIZE)
+@pytest.fixture(scope="module")
+def intact(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    paths = sample.case.write(tmp_path_factory.mktemp("volumes") / "x.tar", sample.codec, part_size=PART_SIZE)
     assert len(paths) > 10
     return paths
+
+
+@pytest.fixture
+def volumes(intact: list[Path], tmp_path: Path) -> list[Path]:
+    """Copies, to be damaged."""
+    return [Path(shutil.copy(path, tmp_path)) for path in intact]
 
 
 def swap(a: Path, b: Path) -> None:

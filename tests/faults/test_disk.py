@@ -194,10 +194,10 @@ def test_a_read_only_cache_can_be_looked_at(images: list[PushedImage], work: Pat
 
 def test_a_registry_whose_own_disk_is_full(images: list[PushedImage]) -> None:
     """Its words are not taken for ours: the image fails, the others go on."""
-    from pipeline.skopeo import _check_local, classify
+    from pipeline.skopeo_words import check_local, classify
 
     words = "received unexpected HTTP status: 500: write /var/lib/registry/share/x: no space left on device"
-    _check_local(words, ("images/a/.tmp-1-linux-amd64/", "share/", "/work/cache"))
+    check_local(words, ("images/a/.tmp-1-linux-amd64/", "share/", "/work/cache"))
     assert classify(words).can_pass
     assert FAILED.exists() is False
     assert lines(images)
