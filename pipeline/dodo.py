@@ -57,6 +57,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
     display.start_logging(debug=False)
     try:
         _refuse_processes(sys.argv[1:])
+        tasks.source_date_epoch()
         bundles = _bundles(patterns)
         graph = _Graph(lock.apply(bundles) if locked else bundles)
     except ImageToolsError as error:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from . import attached, files
 from .bundle import Bundle, BundleImage, Referrer
 from .errors import ContentError, InputError
@@ -77,6 +75,8 @@ class _Pin:
 
 def write(path: Path, images: Mapping[str, LockedImage]) -> bool:
     """Write the lock. True when it changed. It says nothing of the machine or the folder it was made in."""
+    import yaml
+
     entries = [{"image": key, **images[key].to_json()} for key in sorted(images)]
     document = {"version": VERSION, "bundle": path.name.removesuffix(SUFFIX), "images": entries}
     text = HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=200)
@@ -111,6 +111,8 @@ def _pinned(bundle: Bundle) -> Bundle:
 
 
 def _read(path: Path) -> dict[str, _Pin]:
+    import yaml  # here and above, as most saves need none
+
     try:
         # The loader that takes everything for a text: nothing in a lock needs more, and no merge keys can grow in it.
         document = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)

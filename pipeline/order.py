@@ -12,7 +12,6 @@ from pathlib import Path
 
 from . import bundle, display, imagelist, lock, settings
 from .bundle import Bundle, BundleImage, PlatformFilter
-from .definition import load
 from .errors import InputError, UsageError
 from .goflags import Flag, FlagSet, Value
 from .imagelist import Line
@@ -157,6 +156,8 @@ def _from_list(
 def _from_definition(values: Mapping[str, Value], chosen: Settings) -> tuple[Bundle, ...]:
     if values.get("f"):
         raise UsageError("-f and -config exclude each other: the definition says what is in the bundle")
+    from .definition import load  # here, as most saves have none, and need no yaml
+
     names = [name for name in str(values.get("bundle", "")).split(",") if name]
     definition = load(Path(str(values["config"])), chosen.absolute_values(), names)
     known = {each.name: each for each in definition.bundles}

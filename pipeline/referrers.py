@@ -24,11 +24,14 @@ from .errors import ContentError
 from .layout import Cache
 from .logs import log
 from .oci import Descriptor, Digest
+from .parallel import in_parallel
 from .reference import Reference
 from .skopeo import Skopeo
 
 COSIGN = {kind: f"application/vnd.dev.cosign.artifact.{kind}.v1+json" for kind in ("sig", "att", "sbom")}
 """Suffix of cosign's tags, and what it calls such a thing where it stores it as a referrer."""
+PROBES = 4
+"""Manifests of one image that are asked about at once."""
 MAX_REFERRERS = 1000
 """Of one image."""
 MAX_LEVELS = 4
@@ -66,7 +69,8 @@ class _Search:
         level = list(subjects)
         seen = set(level)
         for _ in range(MAX_LEVELS):
-            new = [self._read(each) for subject in level for each in self.about(subject)]
+            probed = in_parallel(lambda subject: [self._read(each) for each in self.about(subject)], level, PROBES)
+            new = [each for found_there in probed for each in found_there]
             known = [each for each in new if each is not None and self._types.matches(each.artifact_type)]
             found += known
             level = [each.digest for each in known if each.digest not in seen]

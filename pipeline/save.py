@@ -43,6 +43,7 @@ class Save:
 
         Raises EnvironmentProblem, and UsageError for the failed list of an earlier run.
         """
+        tasks.source_date_epoch()
         if not self._force:
             self._earlier.refuse_failed_list()
         for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
@@ -88,6 +89,9 @@ class Save:
                 for note in choice.notes:
                     log.log(level, "%s: %s", image.reference, note)
             chosen.append((image, choice))
+        if any(image.referrers is not None for image in images):
+            found, requests = sum(len(choice.referrers) for _, choice in chosen), self.shop.distribution.requests
+            log.info("%d signatures and other referrers found, in %d requests", found, requests)
         return chosen
 
     def _resolving(self, image: BundleImage) -> Iterator[TaskDict]:

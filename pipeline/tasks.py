@@ -26,7 +26,7 @@ from .bundle import Bundle, BundleImage
 from .choice import Choice, PlatformImage, everything
 from .distribution import Distribution
 from .engine import AFTER, HELD, TaskDict, unchanged
-from .errors import ContentError, ImageError
+from .errors import ContentError, ImageError, UsageError
 from .interruption import Interruption
 from .layout import INDEX, BundleState, Cache
 from .logs import log
@@ -40,6 +40,7 @@ from .web import Web
 
 HELD_PAUSE = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
+_YEAR_10000 = 253_402_300_800
 LAYOUT_VERSION = 1
 """Of the archive's contents; a new one makes every bundle pack again."""
 
@@ -259,9 +260,11 @@ def copy_name(image: BundleImage, platform: PlatformImage) -> str:
 
 
 def source_date_epoch() -> int | None:
-    """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None."""
+    """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None. Raises UsageError for what is no time."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return int(text) if text.isdecimal() else None
+    if text and not (re.fullmatch("[0-9]{1,12}", text) and int(text) < _YEAR_10000):
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!a} is no time in seconds since 1970\nTIP: unset it, or use 'date +%s'")
+    return int(text) if text else None
 
 
 def _is_held(shop: Workshop, image: BundleImage) -> bool:

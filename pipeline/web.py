@@ -19,12 +19,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 from urllib.request import getproxies, proxy_bypass
-
-import urllib3
-from urllib3.exceptions import HTTPError, SSLError
 
 from . import logins
 from .attempts import LONGEST_WAIT, Attempts
@@ -36,12 +33,13 @@ from .oci import MAX_MANIFEST_SIZE
 from .redaction import redact
 from .throttle import GivenUp
 
-TIMEOUT = urllib3.Timeout(connect=30.0, read=60.0)
+if TYPE_CHECKING:  # most runs ask nothing without skopeo, and do not load it
+    import urllib3
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 30.0, 60.0
 """Seconds for a connection, and between two pieces of an answer."""
 AGENT = "image-tools"
 _SYSTEM_CERTIFICATES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
-_RETRY = urllib3.Retry(connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False)
-"""Redirects are followed, without the login where they lead to another host; trying again is up to ``Attempts``."""
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 _T = TypeVar("_T")
@@ -192,7 +190,12 @@ class Web:
         raise AssertionError("unreachable")
 
     def _request(self, method: str, site: Site, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        import urllib3
+        from urllib3.exceptions import HTTPError, SSLError
+
         pool = self._pool(site, url)
+        # Redirects are followed, without the login where they lead to another host; trying again is up to ``Attempts``.
+        retries = urllib3.Retry(connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False)
 
         def talk() -> Answer:
             response = pool.request(
@@ -200,8 +203,8 @@ class Web:
                 url,
                 headers={"User-Agent": AGENT, **headers},
                 body=body,
-                timeout=TIMEOUT,
-                retries=_RETRY,
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
+                retries=retries,
                 preload_content=False,
             )
             data = response.read(MAX_MANIFEST_SIZE + 1)
@@ -259,6 +262,8 @@ class Web:
             return self._pools[key]
 
     def _make_pool(self, site: Site, url: str) -> urllib3.PoolManager:
+        import urllib3
+
         context = _context(site, self._access)
         scheme, host = url.partition("://")[0], site.host.rpartition(":")[0] or site.host
         proxy = None if proxy_bypass(host) else getproxies().get(scheme)

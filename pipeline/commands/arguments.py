@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import settings
+from .. import reference, settings
 from ..display import harmless, start_logging
-from ..errors import EXIT_OK, UsageError
+from ..errors import EXIT_OK, InputError, UsageError
 from ..goflags import Flag, FlagSet, HelpWanted, Value
+from ..harbor import DEFAULT_PROJECT
 from ..settings import SETTINGS, Settings
 
 ACCESS = tuple(
@@ -20,6 +21,7 @@ ACCESS = tuple(
     if setting.key in ("authfile", "cert-dir", "tls-verify", "retry")
 )
 """How registries are reached."""
+PROJECT = Flag("default-project", DEFAULT_PROJECT, "Harbor project of images that have none")
 DEBUG = Flag("debug", False, "enable the debug output")
 JSON = Flag("json", False, "print one JSON document")
 
@@ -43,6 +45,26 @@ def parse(flags: FlagSet, arguments: Sequence[str], about: str) -> tuple[Mapping
         what = "which archive or folder?" if not places else f"one archive or folder at a time, not {' and '.join(places)}"
         raise UsageError(f"{what}\nTIP: see 'image-tools {flags.command} -h'")
     return values, source(places[0])
+
+
+def one_of(values: Mapping[str, Value], flag: str, choices: Sequence[str], default: str) -> str:
+    """The value of a flag that has a few. Raises UsageError."""
+    value = str(values.get(flag, default))
+    if value not in (*choices, default):
+        raise UsageError(f'invalid value "{harmless(value)}" for -{flag}: use one of {", ".join(choices)}')
+    return value
+
+
+def default_project(values: Mapping[str, Value]) -> str:
+    """The Harbor project of images that have none; empty where the registry is no Harbor. Raises UsageError."""
+    if not one_of(values, "repo-type", ("harbor",), ""):
+        return ""
+    project = str(values.get("default-project", DEFAULT_PROJECT))
+    try:
+        reference.parse(f"localhost/{project}/image")
+    except InputError as error:
+        raise UsageError(f"-default-project {project!a} is no name of a project: {error}") from error
+    return project
 
 
 def source(text: str) -> Path:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .. import display, files, imagelist, reference, settings
+from .. import display, files, imagelist, settings
 from ..bundle import MAX_JOBS, name_of
-from ..display import bytes_text, harmless, referrers_text, show_progress
+from ..display import bytes_text, referrers_text, show_progress
 from ..errors import (
     EXIT_COULD_NOT,
     EXIT_OK,
@@ -21,12 +21,11 @@ from ..errors import (
     UsageError,
 )
 from ..goflags import Flag, FlagSet, HelpWanted, Value
-from ..harbor import DEFAULT_PROJECT
 from ..interruption import Interruption
 from ..load import HarborOptions, Load, LoadPlan, Order, Outcome
 from ..reference import Reference
 from ..signals import stopping
-from .arguments import ACCESS, DEBUG, chosen, print_lines, source
+from .arguments import ACCESS, DEBUG, PROJECT, chosen, default_project, one_of, print_lines, source
 
 DEFAULT_FAILED_LIST = "load-failed.txt"
 KINDS = ("gzip", "zstd", "dir")
@@ -38,7 +37,7 @@ FLAGS = FlagSet(
         Flag("compress", "", "what SOURCE is, can be 'gzip', 'zstd' or 'dir' (default: that is seen)"),
         Flag("d", "", "destination registry; host, host:port or host/path"),
         DEBUG,
-        Flag("default-project", DEFAULT_PROJECT, "Harbor project of images that have none"),
+        PROJECT,
         Flag("dry-run", False, "ask the registry and print what would be loaded, but send nothing"),
         Flag("f", "", "load only the images in this list file"),
         Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
@@ -66,8 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     except HelpWanted:
         print(FLAGS.usage() + ABOUT, end="")
         return EXIT_OK
-    display.start_logging(bool(values.get("debug")), _one_of(values, "log-format", display.FORMATS, "text"))
-    mode = _one_of(values, "progress", display.MODES, "auto")
+    display.start_logging(bool(values.get("debug")), one_of(values, "log-format", display.FORMATS, "text"))
+    mode = one_of(values, "progress", display.MODES, "auto")
     order = read(values, rest)
     interruption = Interruption()
     with stopping(interruption):
@@ -105,7 +104,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         settings.jobs(given),
         failed_list,
         folder / "load" / f"{name_of(place.absolute())}-{tag}",
-        _one_of(values, "compress", KINDS, ""),
+        one_of(values, "compress", KINDS, ""),
         _harbor(values),
         _only(listed) if listed else None,
         settings.absolute(listed, Path.cwd()) if listed else None,
@@ -160,14 +159,8 @@ def _failures(outcome: Outcome) -> Iterator[str]:
 
 
 def _harbor(values: Mapping[str, Value]) -> HarborOptions | None:
-    if not _one_of(values, "repo-type", ("harbor",), ""):
-        return None
-    project = str(values.get("default-project", DEFAULT_PROJECT))
-    try:
-        reference.parse(f"localhost/{project}/image")
-    except InputError as error:
-        raise UsageError(f"-default-project {project!a} is no name of a project: {error}") from error
-    return HarborOptions(project, bool(values.get("harbor-https", True)))
+    project = default_project(values)
+    return HarborOptions(project, bool(values.get("harbor-https", True))) if project else None
 
 
 def _only(name: str) -> frozenset[Reference]:
@@ -184,12 +177,3 @@ def _state_folder(given: str) -> Path:
         return settings.absolute(given, Path.cwd())
     base = os.environ.get("XDG_STATE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "state") / "image-tools"
-
-
-def _one_of(values: Mapping[str, Value], flag: str, choices: Sequence[str], default: str) -> str:
-    value = str(values.get(flag, default))
-    if value not in (*choices, default):
-        raise UsageError(f'invalid value "{harmless(value)}" for -{flag}: use one of {", ".join(choices)}')
-    return value
-
-

@@ -6,28 +6,31 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .. import settings
+from .. import harbor, settings
 from ..bundle import MAX_JOBS
-from ..contents import open_contents
+from ..contents import HeldImage, open_contents
 from ..display import bytes_text, referrers_text
 from ..distribution import Distribution
 from ..errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
 from ..goflags import Flag, FlagSet, Value
 from ..interruption import Interruption
+from ..reference import Reference
 from ..signals import stopping
 from ..skopeo import Skopeo
 from ..verify import Report, check, compare
 from ..web import Web
-from .arguments import ACCESS, DEBUG, JSON, chosen, parse, print_json, print_lines
+from .arguments import ACCESS, DEBUG, JSON, PROJECT, chosen, default_project, parse, print_json, print_lines
 
 FLAGS = FlagSet(
     "verify",
     (
         *ACCESS,
         DEBUG,
+        PROJECT,
         Flag("j", 0, f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"),
         JSON,
         Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
+        Flag("repo-type", "", "repository type, can be 'harbor': images have the names that load gave them there"),
     ),
 )
 ABOUT = """
@@ -68,7 +71,12 @@ def _report(values: Mapping[str, Value], source: Path, interruption: Interruptio
         access = settings.access(given)
         skopeo = Skopeo(access, interruption)
         distribution = Distribution(Web(access, skopeo.attempts, interruption), mirrors=False)
-        return compare(open_contents(source), registry, skopeo, distribution, jobs, interruption)
+        project = default_project(values)
+
+        def place(image: HeldImage) -> Reference:
+            return harbor.place(image, registry, project) if project else image.at(registry)
+
+        return compare(open_contents(source), place, skopeo, distribution, jobs, interruption)
     jobs = settings.jobs(given) if given.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
     return check(source, jobs, interruption)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import UsageError
-from .shape import Report
+
+if TYPE_CHECKING:
+    from .shape import Report
 
 SUFFIXES = (".html", ".json")
 

@@ -10,10 +10,9 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 from ..contents import ArchiveStore, Store
 from ..errors import ArchiveError
@@ -21,13 +20,12 @@ from ..files import CHUNK
 from ..interruption import Interruption
 from ..logs import log
 from ..oci import Digest
+from ..parallel import in_parallel
 from .report import Fault
 
 REPORT_EVERY = 10.0
 """Seconds between two lines that tell how far it is."""
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 _VOLUME = re.compile(r"(.+)\.part[0-9]+")
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
@@ -115,17 +113,6 @@ def hash_everything(
         problems = in_parallel(of_blob, blobs, max(1, jobs - 1 if sums else jobs))
         faults = volumes.result()
     return {digest: problem for digest, problem in zip(blobs, problems, strict=True) if problem}, faults
-
-
-def in_parallel(work: Callable[[_T], _R], items: Iterable[_T], jobs: int) -> list[_R]:
-    """The results in order. What is raised first ends it, without what has not begun."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def first_line(error: Exception) -> str:

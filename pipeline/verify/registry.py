@@ -6,7 +6,7 @@ whose layers it does not have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .. import oci
 from ..contents import Contents, HeldImage
@@ -16,26 +16,27 @@ from ..interruption import Interruption
 from ..layout import MAX_DEPTH
 from ..logs import about
 from ..oci import Descriptor, Digest, Index, Manifest
+from ..parallel import in_parallel
 from ..reference import Reference
 from ..skopeo import Skopeo
-from .hashing import first_line, in_parallel
+from .hashing import first_line
 from .report import Fault, Report
 
 
 def compare(
     contents: Contents,
-    registry: str,
+    place: Callable[[HeldImage], Reference],
     skopeo: Skopeo,
     distribution: Distribution,
     jobs: int,
     interruption: Interruption,
 ) -> Report:
-    """Compare with ``registry`` (host, or host/path), where ``load`` brought it. Raises Interrupted, EnvironmentProblem."""
+    """Compare with what is at the ``place`` where ``load`` brought each image. Raises Interrupted, EnvironmentProblem."""
 
     def of_image(image: HeldImage) -> list[Fault]:
         interruption.check()
         with about(image.m_id):
-            target = image.at(registry)
+            target = place(image)
             found = list(_differences(contents, image, target, skopeo))
             return found or list(_unlisted(contents, image, target, distribution))
 

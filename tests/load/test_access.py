@@ -14,11 +14,12 @@ from pipeline import logins
 from pipeline.logins import Login
 
 from ..conftest import RegistryFactory
+from ..support.kinds import push_kind
 from ..support.proxy import FaultProxy, Reset, Status
 from ..support.registry import PASSWORD, USER, Registry
 from .harbor import PASSWORD as HARBOR_PASSWORD
 from .harbor import Harbor
-from .loading import FAILED, Bundle, assert_holds, command, load, loaded
+from .loading import FAILED, Bundle, assert_holds, command, load, loaded, make_bundle
 
 
 def secure(bundle: Bundle, to: Registry, *arguments: str | Path) -> tuple[int, str, str]:
@@ -100,6 +101,20 @@ def test_missing_projects_are_made(small: Bundle, fresh_registry: RegistryFactor
         code, out, _ = harbor_load(small, harbor)
         assert (code, harbor.asked) == (0, []), "nothing is to be loaded, so no project is looked for"
         assert "3 were there already" in out
+
+
+def test_verify_knows_the_names_that_images_have_in_a_harbor(registry: Registry, fresh_registry: RegistryFactory) -> None:
+    bundle = make_bundle(Path("bundle"), [push_kind(registry, "oci-single", "bare")])
+    with Harbor(fresh_registry().host) as harbor:
+        options = ("-tls-verify=false", "-authfile", harbor.auth_file(Path.cwd()), "-repo-type=harbor", "-retry=0")
+        project = ("-default-project", "elsewhere")
+        loading = command("load", "-s", bundle.path, "-d", harbor.host, "-harbor-https=false", *options, *project)
+        assert loading.code == 0, loading
+        place = ("verify", bundle.path, "-registry", harbor.host, *options)
+        assert command(*place, *project).code == 0
+        assert command(*place).code == 1, "in 'library' it is not"
+        refused = command(*place, "-default-project", "no/Name")
+        assert (refused.code, "is no name of a project" in refused.stderr) == (2, True)
 
 
 def test_one_that_fails_first(small: Bundle, fresh_registry: RegistryFactory) -> None:

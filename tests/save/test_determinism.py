@@ -14,7 +14,7 @@ from ..support.proxy import FaultProxy, Slow
 from ..support.push import PushedImage, push
 from ..support.registry import Registry
 from ..support.run import COMMAND, run
-from .saving import ARCHIVE, PLAIN, inside, prepared, saved, unpack, write_list
+from .saving import ARCHIVE, PLAIN, inside, prepared, save, saved, unpack, write_list
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +86,15 @@ def test_source_date_epoch(images: list[PushedImage], monkeypatch: pytest.Monkey
     monkeypatch.delenv("SOURCE_DATE_EPOCH")
     saved(images[:1])
     assert ARCHIVE.read_bytes() == first
+
+
+@pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", "99999999999999", "٣"])
+def test_a_source_date_epoch_that_is_no_time(images: list[PushedImage], monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", text)
+    result = save(images[:1])
+    assert result.code == 2
+    assert "is no time in seconds since 1970" in result.stderr
+    assert not ARCHIVE.exists()
 
 
 def test_no_name_of_this_machine_and_no_time_of_this_run(images: list[PushedImage]) -> None:
