@@ -12,7 +12,7 @@ from pathlib import Path
 from . import files
 from .bundle import Bundle, BundleImage
 from .choice import Choice, everything
-from .errors import ContentError, EnvironmentProblem
+from .errors import ContentError, EnvironmentProblem, UsageError
 from .layout import Cache
 from .oci import Descriptor, Digest
 from .result import Finished
@@ -23,6 +23,7 @@ PLATFORM_STATE = 32 * 1024
 """Bytes of small files and folders that an image/arch takes in the cache, in blocks of 4 KiB."""
 BLOB_OVERHEAD = 2 * 1024
 """Bytes that a blob takes in an archive beside its own: tar header, padding, framing, its entry in the index; or a block."""
+MAX_VOLUMES = 10_000
 FRAMING = 10_000
 """One byte in so many at the most goes to the framing of what is stored: 5 in 65,535 with gzip."""
 
@@ -151,9 +152,14 @@ def check_disk(found: Sequence[Need]) -> None:
 
 
 def check_file_size(bundle: Bundle, plan: Plan) -> None:
-    """FAT cannot hold a file of 4 GiB. Raises EnvironmentProblem with the part size to use."""
+    """FAT cannot hold a file of 4 GiB, and nobody can carry a million volumes. Raises EnvironmentProblem, UsageError."""
     limit = files.largest_file(bundle.output.destination)
     output = bundle.output
+    if output.part_size and plan.total // output.part_size >= MAX_VOLUMES:
+        raise UsageError(
+            f"-part-size {output.part_size} would cut {plan.total:,} bytes into more than {MAX_VOLUMES:,} volumes\n"
+            "TIP: use a larger one, e.g. -part-size=2G"
+        )
     if limit is None or not output.is_archive:
         return
     size = output.part_size or largest_archive(plan)

@@ -47,6 +47,7 @@ def doit(*arguments: str, code: int = 0) -> Result:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
         # It imports ./dodo.py, and must not find that of another test.
         patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(sys, "argv", ["doit", *arguments])
         # What it writes to by default it decides when it is imported.
         patch.setitem(opt_outfile, "default", out)
         importlib.invalidate_caches()
@@ -60,7 +61,7 @@ def doit(*arguments: str, code: int = 0) -> Result:
 
 
 def doit_process(*arguments: str, cwd: Path | None = None, code: int = 0) -> Result:
-    """Plain ``doit``, in a process of its own."""
+    """Plain ``doit``, in a process of its own, as ``clean`` must be: it holds the cache until the process ends."""
     result = run(*arguments, cwd=cwd, command=DOIT)
     assert result.code == code, result
     return result

@@ -99,13 +99,13 @@ def test_forget_clean_and_ignore(two: Path, registry: Registry, images: dict[str
     doit("-n", "4")
     made = sums()
     registry.clear_requests()
-    would = doit("clean", "-n").stdout
+    would = doit_process("clean", "-n").stdout
     assert f"would remove {Path('one.tar.gz').absolute()}" in would and sums() == made
-    doit("clean")
+    doit_process("clean")
     assert not list(Path().glob("*.tar.gz*"))
     assert sorted(done(doit("-n", "4"))) == ["compress:one", "compress:two", "split:one", "split:two"]
     assert sums() == made
-    doit("clean", "-c", "pack:one")
+    doit_process("clean", "-c", "pack:one")
     assert [path.name for path in sorted(Path().glob("*.tar.gz"))] == ["two.tar.gz"]
 
     doit("ignore", "tar:one")

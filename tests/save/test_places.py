@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import files, plan
 from pipeline.bundle import Bundle, Compression, Output
-from pipeline.errors import EnvironmentProblem
+from pipeline.errors import EnvironmentProblem, UsageError
 
 from ..support.kinds import push_kind
 from ..support.push import PushedImage
@@ -329,6 +329,16 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, figures: pla
 def test_not_too_large(monkeypatch: pytest.MonkeyPatch, bundle: Bundle, figures: plan.Plan) -> None:
     on("vfat", monkeypatch)
     plan.check_file_size(bundle, figures)
+
+
+def test_more_volumes_than_anybody_can_carry(good: PushedImage, registry: Registry) -> None:
+    result = save([good], "-part", "-part-size=1")
+    assert result.code == 2
+    assert "into more than 10,000 volumes" in result.stderr
+    assert not list(Path().glob("*.part*"))
+    plan.check_file_size(made(1000), total(9_999_999))
+    with pytest.raises(UsageError):
+        plan.check_file_size(made(1000), total(10_000_000))
 
 
 def test_neither_links_nor_hard_links(good: PushedImage, monkeypatch: pytest.MonkeyPatch) -> None:
