@@ -175,7 +175,7 @@ def copy_tasks(
         yield {
             "basename": "copy",
             "name": name,
-            "doc": f"fetch {image.reference} for {platform.platform}",
+            "doc": f"fetch {_label(image, platform, ' for ')}",
             "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image, platform.img_id)],
             "task_dep": after,
             "meta": {AFTER: after, HELD: partial(_is_held, shop, image)},
@@ -259,6 +259,11 @@ def copy_name(image: BundleImage, platform: PlatformImage) -> str:
     return f"{image.reference}:{platform.slug}"
 
 
+def _label(image: BundleImage, platform: PlatformImage, between: str = " ") -> str:
+    """What people call an image/arch; what came along has no platform."""
+    return f"{image.reference}{between}{platform.platform}" if image.about is None else str(image.reference)
+
+
 def source_date_epoch() -> int | None:
     """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None. Raises UsageError for what is no time."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -300,7 +305,7 @@ def _find_referrers(shop: Workshop, image: BundleImage) -> None:
 
 def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
     started = time.monotonic()
-    label = f"{image.reference} {platform.platform}" if platform.platform.is_known else str(image.reference)
+    label = _label(image, platform)
     log.info("copying %s", label)
     growing = partial(bytes_below, files.temporary_beside(copy.folder(shop.cache, image, platform)))
     with shop.tracker.transfer(label, shop.cache.missing(platform.descriptor), growing):

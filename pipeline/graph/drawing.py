@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from ..display import harmless
-from .nodes import KINDS, Graph, Node, State, edges
+from .nodes import Graph, Node, State, edges
 
 MAX_IMAGES = 40
 MAX_LISTED = 20
 _FILL = {State.DONE: "#bfe5cb", State.TO_DO: "#e3e7eb", State.FAILED: "#f6b8b3"}
-_ACTS = {"act 1": ("resolve",), "act 2": ("copy", "index"), "act 3": ("tar", "compress", "split")}
+_ACTS = {"act 1": ("resolve", "referrers"), "act 2": ("copy", "index"), "act 3": ("tar", "compress", "split")}
 
-WIDTHS = {"resolve": 300, "copy": 150, "index": 220, "tar": 90, "compress": 90, "split": 90}
+WIDTHS = {"resolve": 300, "referrers": 90, "copy": 150, "index": 220, "tar": 90, "compress": 90, "split": 90}
 GAP, ROW, BOX, TOP = 46, 34, 24, 92
 _STYLE = """
 text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: #1b1f24; }
@@ -55,7 +55,7 @@ def _dot_lines(graph: Graph) -> Iterator[str]:
                     label = _quoted(f"{node.kind}\n{node.label}")
                     yield f'    {_quoted(node.name)} [label={label}, fillcolor="{_FILL[node.state]}"];'
         else:
-            for kind in kinds:
+            for kind in (kind for kind in kinds if kind in graph.kinds):
                 counts = graph.counts[kind]
                 label = _quoted(f"{kind}\n{_states(counts)}")
                 yield f'    {kind} [label={label}, fillcolor="{_FILL[_worst(counts)]}"];'
@@ -64,7 +64,7 @@ def _dot_lines(graph: Graph) -> Iterator[str]:
         for before, after in edges(graph):
             yield f"  {_quoted(before.name)} -> {_quoted(after.name)};"
     else:
-        yield f"  {' -> '.join(KINDS)};"
+        yield f"  {' -> '.join(graph.kinds)};"
     yield "}"
 
 
@@ -87,7 +87,7 @@ def svg(graph: Graph) -> str:
         content, height = _every_task(graph)
     else:
         content, height = _by_kind(graph)
-    left = _columns()
+    left = _columns(graph)
     width = left["split"] + WIDTHS["split"] + 24
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
@@ -96,7 +96,7 @@ def svg(graph: Graph) -> str:
         _text(16, 26, "title", ", ".join(graph.bundles)),
         _text(16, 46, "soft", graph.summary),
     ]
-    head += [_text(left[kind], TOP - 14, "soft", kind) for kind in KINDS]
+    head += [_text(left[kind], TOP - 14, "soft", kind) for kind in graph.kinds]
     x = width - 260
     for state in State:
         head.append(f'<rect class="{_CLASS[state]}" x="{x}" y="16" width="14" height="14" rx="3"/>')
@@ -105,17 +105,17 @@ def svg(graph: Graph) -> str:
     return "\n".join([*head, *content, "</svg>"]) + "\n"
 
 
-def _columns() -> Mapping[str, int]:
+def _columns(graph: Graph) -> Mapping[str, int]:
     """The left edge of each kind."""
     left, x = {}, 16
-    for kind in KINDS:
+    for kind in graph.kinds:
         left[kind] = x
         x += WIDTHS[kind] + GAP
     return left
 
 
 def _every_task(graph: Graph) -> tuple[list[str], int]:
-    left = _columns()
+    left = _columns(graph)
     places: dict[str, tuple[int, float]] = {}
     row = 0.0
     for image in range(graph.images):
@@ -126,7 +126,9 @@ def _every_task(graph: Graph) -> tuple[list[str], int]:
         middle = TOP + (row + (max(1, len(copies)) - 1) / 2) * ROW
         for node in own:
             if node.kind != "copy":
-                places[node.name] = (left[node.kind], middle)
+                # What came along has a copy and an index of its own.
+                before = [places[need][1] for need in node.needs if need in places and node.kind == "index"]
+                places[node.name] = (left[node.kind], sum(before) / len(before) if before else middle)
         # An image that another bundle has too has no tasks of its own but for its index.
         row += max(len(copies), 1 if own else 0)
     last = [node for node in graph.nodes if node.image < 0]
@@ -154,8 +156,8 @@ def _box(node: Node, x: float, y: float) -> str:
 
 
 def _by_kind(graph: Graph) -> tuple[list[str], int]:
-    left, drawn = _columns(), []
-    for kind, after in zip(KINDS, (*KINDS[1:], ""), strict=True):
+    left, drawn = _columns(graph), []
+    for kind, after in zip(graph.kinds, (*graph.kinds[1:], ""), strict=True):
         counts, x, width = graph.counts[kind], left[kind], WIDTHS[kind]
         total = max(1, counts.total())
         at = float(x)

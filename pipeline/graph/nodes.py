@@ -21,7 +21,7 @@ from ..layout import BundleState
 from ..tar import SavedImage
 from ..tasks import Workshop
 
-KINDS = ("resolve", "copy", "index", "tar", "compress", "split")
+KINDS = ("resolve", "referrers", "copy", "index", "tar", "compress", "split")
 """In the order of the acts; ``pack`` only names the last three."""
 
 
@@ -50,6 +50,12 @@ class Graph:
     nodes: tuple[Node, ...]
     images: int
     bundles: tuple[str, ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Those that are drawn: nobody who does not ask for referrers has to see them."""
+        has_referrers = any(node.kind == "referrers" for node in self.nodes)
+        return tuple(kind for kind in KINDS if has_referrers or kind != "referrers")
 
     @property
     def counts(self) -> Mapping[str, Counter[State]]:
@@ -81,7 +87,8 @@ def draw(bundles: Sequence[Bundle]) -> Graph:
             count += 1
         # What is not known yet is packed too: its index stands before `tar`.
         made = [task for task in tasks.pack_tasks(shop, saved) if task["basename"] != "pack"]
-        indexes = [f"index:{bundle.name}:{image.reference}" for image in bundle.images]
+        along = [each.image for item in saved for each in item.choice.referrers]
+        indexes = [f"index:{bundle.name}:{image.reference}" for image in (*bundle.images, *along)]
         _add(nodes, [{**task, "needs": indexes} if task["basename"] == "tar" else task for task in made], -1, bundle.name)
     return Graph(tuple(nodes.values()), count, tuple(bundle.name for bundle in bundles))
 
@@ -92,9 +99,9 @@ def _add_image(nodes: dict[str, Node], shop: Workshop, image: BundleImage, place
     state = State.DONE if choice is not None else State.FAILED if failed else State.TO_DO
     nodes.setdefault(name, Node(name, "resolve", str(image.reference), state, (), place))
     if choice is not None:
-        first = [{**tasks.resolve_task([(shop, image)])}]
+        first = [tasks.resolve_task([(shop, image)])]
         if image.referrers is not None:
-            first.append({**tasks.referrers_task(shop, image), "needs": [name]})
+            first.append({**tasks.referrers_task(shop, image), "needs": [name], "label": f"{len(choice.referrers)} found"})
         _add(nodes, [*first, *tasks.copy_tasks(shop, image, choice)], place, str(image.reference), failed)
         for each in choice.referrers:
             made = tasks.copy_tasks(shop, each.image, each.choice)
@@ -133,7 +140,9 @@ def _is_done(task: TaskDict) -> bool:
 
 
 def _label(task: TaskDict, label: str) -> str:
-    return str(task["name"]).rpartition(":")[2] if task["basename"] == "copy" else label
+    if task["basename"] == "copy":
+        return str(task["name"]).rpartition(":")[2]
+    return str(task.get("label", label))
 
 
 def _failed(state: BundleState) -> frozenset[str]:

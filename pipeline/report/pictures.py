@@ -19,7 +19,15 @@ LANE, GAP, AXIS = 20.0, 3.0, 22.0
 LABELS = 70.0
 THIN = 0.8
 """Units; tasks that would be thinner are drawn together."""
-_KINDS = {"resolve": "resolve", "copy": "copy", "index": "index", "tar": "pack", "compress": "pack", "split": "pack"}
+_KINDS = {
+    "resolve": "resolve",
+    "referrers": "resolve",
+    "copy": "copy",
+    "index": "index",
+    "tar": "pack",
+    "compress": "pack",
+    "split": "pack",
+}
 
 
 @dataclass(frozen=True)
