@@ -63,7 +63,8 @@ class Attempts:
                     self.throttle.hold(registry, pause * 4)
                 if number > self._retries or isinstance(error, GivenUp):
                     raise
-                log.warning("%s: %s; trying again in %.1f s (%d of %d)", what, error, pause, number, self._retries)
+                said = str(error) if str(error).startswith(str(what)) else f"{what}: {error}"
+                log.warning("%s; trying again in %.1f s (%d of %d)", said, pause, number, self._retries)
                 self._interruption.sleep(pause)
             else:
                 self.throttle.answered(registry)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from . import oci
 from .errors import Cause, ContentError, RegistryError
@@ -38,6 +38,8 @@ class Listed:
 
     entries: tuple[Mapping[str, Any], ...]
     by_api: bool
+    is_foreign: bool = False
+    """What has the fallback tag is no list: somebody's image, perhaps."""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -77,19 +79,14 @@ class Distribution:
 
         def ask(endpoint: Endpoint) -> bytes | None:
             answer = self._manifest("GET", endpoint, reference)
-            if answer.status == 404:
-                return None
-            expected = reference.digest
-            if expected is not None and Digest.of(answer.data, expected.algorithm) != expected:
-                raise ContentError(f"{reference}: the registry served bytes that do not match the digest")
-            return answer.data
+            return None if answer.status == 404 else answer.data
 
         return self._first(reference, ask)
 
     def referrers(self, name: Reference, subject: Digest) -> Listed:
         """What refers to ``subject``: by the registry's API or, where it has none, by what clients keep under a tag."""
         entries = self._first(name, lambda endpoint: self._referrers(endpoint, name, subject))
-        return Listed(tuple(entries), True) if entries is not None else Listed(self._fallback(name, subject), False)
+        return Listed(tuple(entries), True) if entries is not None else self._fallback(name, subject)
 
     def ensure_listed(self, name: Reference, subject: Digest, entries: Sequence[Mapping[str, Any]]) -> None:
         """See to it that the registry lists manifests that are there as referrers of ``subject``.
@@ -104,9 +101,33 @@ class Distribution:
                 "TIP: run the same command again; some registries need a moment",
                 Cause.UNSUPPORTED,
             )
+        tag = _tagged(name, fallback_tag(subject))
+        if lacking and listed.is_foreign:
+            raise RegistryError(
+                f"{tag} is no list of what refers to {subject}, and is not replaced\nTIP: give it another tag, or remove it",
+                Cause.UNSUPPORTED,
+            )
         if lacking:
-            document = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": [*listed.entries, *lacking]}
-            self._put(_tagged(name, fallback_tag(subject)), json.dumps(document).encode(), oci.OCI_INDEX)
+            try:
+                self._put_list(tag, [*listed.entries, *lacking])
+            except RegistryError as error:
+                if error.cause is not Cause.UNSUPPORTED:
+                    raise
+                there = [entry for entry in listed.entries if self._is_there(name, entry)]
+                if len(there) == len(listed.entries):
+                    raise
+                # Some registries take no list that names what was deleted since.
+                self._put_list(tag, [*there, *lacking])
+
+    def _is_there(self, name: Reference, entry: Mapping[str, Any]) -> bool:
+        try:
+            return self.digest_of(name.by_digest(Digest.parse(entry.get("digest", "")))) is not None
+        except ContentError:
+            return False
+
+    def _put_list(self, tag: Reference, entries: Sequence[Mapping[str, Any]]) -> None:
+        document = {"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": list(entries)}
+        self._put(tag, json.dumps(document).encode(), oci.OCI_INDEX)
 
     def _put(self, reference: Reference, data: bytes, media_type: str) -> None:
         *_, endpoint = self._registries.endpoints(reference)
@@ -118,28 +139,35 @@ class Distribution:
         if not answer.ok:
             raise RegistryError(f"{what}: {answer.words or f'status {answer.status}'}", Cause.UNSUPPORTED)
 
-    def _fallback(self, name: Reference, subject: Digest) -> tuple[Mapping[str, Any], ...]:
-        data = self.manifest(_tagged(name, fallback_tag(subject)))
+    def _fallback(self, name: Reference, subject: Digest) -> Listed:
+        """Raises ContentError for what no registry keeps under a tag: something else has answered."""
+        tag = _tagged(name, fallback_tag(subject))
+        data = self.manifest(tag)
         try:
-            entries = oci.load_json(data).get("manifests") if data is not None else None
-        except ContentError:
-            entries = None
-        return tuple(entry for entry in entries if isinstance(entry, Mapping)) if isinstance(entries, list) else ()
+            entries = oci.load_json(data).get("manifests") if data is not None else []
+        except ContentError as error:
+            raise ContentError(f"{tag}: {error}") from error
+        if not isinstance(entries, list):
+            return Listed((), False, is_foreign=True)
+        return Listed(tuple(entry for entry in entries if isinstance(entry, Mapping)), False)
 
     def _referrers(self, endpoint: Endpoint, name: Reference, subject: Digest) -> list[dict[str, Any]] | None:
         if (endpoint.host, endpoint.repository) in self._without_api:
             return None
         found: list[dict[str, Any]] = []
         path = f"/v2/{endpoint.repository}/referrers/{subject}"
-        for _ in range(MAX_PAGES):
+        for page in range(1, MAX_PAGES + 1):
             answer = self._get(endpoint, path, f"what refers to {name.by_digest(subject)} cannot be asked", oci.OCI_INDEX)
-            if answer.status in _NO_SUCH_API:
+            if answer.status in _NO_SUCH_API and page == 1:
                 self._without_api.add((endpoint.host, endpoint.repository))
                 return None
             try:
                 entries = oci.load_json(answer.data).get("manifests") if answer.ok else None
             except ContentError:
                 entries = None
+            if not isinstance(entries, list) and page > 1:
+                what = f"what refers to {name.by_digest(subject)} cannot be asked to the end"
+                raise RegistryError(f"{what}: page {page} is no index (status {answer.status})", Cause.SERVER)
             if not isinstance(entries, list):
                 # Some servers have a page for whatever is asked.
                 log.debug("%s: its answer about referrers is no index (status %d)", endpoint.host, answer.status)
@@ -148,29 +176,32 @@ class Distribution:
             following = _NEXT.search(answer.headers.get("link", ""))
             if following is None:
                 return found
-            path = urljoin(path, following[1])
-            if not path.startswith("/"):
-                path = "/" + path.split("/", 3)[3]
+            rest = urlsplit(urljoin(path, following[1]))
+            path = urlunsplit(("", "", rest.path or "/", rest.query, ""))
         raise ContentError(f"{name.by_digest(subject)}: the registry lists referrers on more than {MAX_PAGES} pages")
 
     def _manifest(self, method: str, endpoint: Endpoint, reference: Reference) -> Answer:
         target = reference.digest or reference.tag
         path = f"/v2/{endpoint.repository}/manifests/{quote(str(target), safe=':')}"
-        answer = self._get(endpoint, path, f"{reference} cannot be asked for", ACCEPT, method)
+        digest = reference.digest if method == "GET" else None
+        answer = self._get(endpoint, path, f"{reference} cannot be asked for", ACCEPT, method, digest)
         if not answer.ok and answer.status != 404:
             raise RegistryError(f"{reference} cannot be asked for: status {answer.status}", Cause.UNKNOWN)
         return answer
 
-    def _get(self, endpoint: Endpoint, path: str, what: str, accept: str, method: str = "GET") -> Answer:
+    def _get(
+        self, endpoint: Endpoint, path: str, what: str, accept: str, method: str = "GET", digest: Digest | None = None
+    ) -> Answer:
         scope = f"repository:{endpoint.repository}:pull"
-        return self._web.ask(method, _site(endpoint), path, what, scope=scope, headers={"Accept": accept})
+        return self._web.ask(method, _site(endpoint), path, what, scope=scope, headers={"Accept": accept}, digest=digest)
 
     def _first(self, reference: Reference, ask: Callable[[Endpoint], _T | None]) -> _T | None:
-        """What the first endpoint that has it says. Mirrors may lack or refuse it; the last one, the registry, decides."""
+        """What the first endpoint that has it says. Mirrors may lack or refuse it, or list nothing; the last one, the registry,
+        decides."""
         *mirrors, last = self._registries.endpoints(reference)
         for endpoint in mirrors if self._mirrors else ():
             try:
-                if (found := ask(endpoint)) is not None:
+                if found := ask(endpoint):
                     return found
             except (RegistryError, ContentError) as error:
                 log.debug("the mirror %s: %s", endpoint.host, error)
@@ -187,4 +218,4 @@ def _tagged(name: Reference, tag: str) -> Reference:
 
 
 def _site(endpoint: Endpoint) -> Site:
-    return Site(endpoint.host, endpoint.host, endpoint.insecure)
+    return Site(endpoint.address, endpoint.host, endpoint.insecure)

@@ -14,7 +14,7 @@ import contextlib
 import glob
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FunctionType
@@ -28,6 +28,7 @@ from .engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_probl
 from .errors import EnvironmentProblem, ImageToolsError, InputError, UsageError
 from .interruption import Interruption
 from .oci import Descriptor, Digest
+from .reference import Reference
 from .result import read_finished
 from .tar import SavedImage
 from .tasks import Workshop
@@ -99,9 +100,21 @@ def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
     if len({bundle.cache for bundle in found.values()}) > 1:
         problems.append("the bundles name different caches; one dodo.py works on one: set 'cache' alike in 'defaults'")
     problems += [problem for _, problem in conflicts(found.values())]
+    problems += _policies(found.values())
     if problems:
         raise InputError(problems)
     return tuple(found.values())
+
+
+def _policies(bundles: Iterable[Bundle]) -> Iterator[str]:
+    """Bundles share the copy of an image, which is held to one policy, or to none."""
+    first: dict[Reference, Bundle] = {}
+    for each in bundles:
+        for image in each.images:
+            other = first.setdefault(image.reference, each)
+            if other.access.policy != each.access.policy:
+                names = f"'{other.name}' and '{each.name}'"
+                yield f"{image.reference} is in {names}, which share it here: give both the same 'require-signed'"
 
 
 def _refuse_processes(arguments: list[str]) -> None:

@@ -66,6 +66,8 @@ class Listing:
     size: int
     total: int
     problems: tuple[str, ...]
+    referrers: int = 0
+    """What came along with images: each once, also where several have it."""
 
     @property
     def is_whole(self) -> bool:
@@ -98,7 +100,7 @@ def make_listing(contents: Contents) -> Listing:
     )
     store = contents.store
     total = sum(sizes[digest] * number for digest, number in users.items())
-    return Listing(store.place, store.kind, images, len(sizes), sum(sizes.values()), total, contents.problems)
+    return Listing(store.place, store.kind, images, len(sizes), sum(sizes.values()), total, contents.problems, len(along))
 
 
 def _look_at(contents: Contents, image: HeldImage) -> tuple[ListedImage, dict[Digest, int]]:

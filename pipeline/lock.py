@@ -79,7 +79,8 @@ def write(path: Path, images: Mapping[str, LockedImage]) -> bool:
 
     entries = [{"image": key, **images[key].to_json()} for key in sorted(images)]
     document = {"version": VERSION, "bundle": path.name.removesuffix(SUFFIX), "images": entries}
-    text = HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=200)
+    # Escaped: YAML takes some characters for ends of lines, and registries may call an artifact whatever they like.
+    text = HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=False, width=200)
     return files.write_if_changed(path, text.encode())
 
 

@@ -68,15 +68,16 @@ class _Search:
         found: list[Referrer] = []
         level = list(subjects)
         seen = set(level)
-        for _ in range(MAX_LEVELS):
-            probed = in_parallel(lambda subject: [self._read(each) for each in self.about(subject)], level, PROBES)
-            new = [each for found_there in probed for each in found_there]
+        for _ in range(MAX_LEVELS + 1):  # the last of which must find nothing
+            probed = in_parallel(lambda subject: list(self.about(subject)), level, PROBES)
+            listed = list(dict.fromkeys(each for found_there in probed for each in found_there))
+            if len(found) + len(listed) > MAX_REFERRERS:
+                raise ContentError(f"more than {MAX_REFERRERS} manifests refer to it\nTIP: choose some with -referrer-types")
+            new = in_parallel(self._read, listed, PROBES)
             known = [each for each in new if each is not None and self._types.matches(each.artifact_type)]
             found += known
-            level = [each.digest for each in known if each.digest not in seen]
+            level = list(dict.fromkeys(each.digest for each in known if each.digest not in seen))
             seen.update(level)
-            if len(found) > MAX_REFERRERS:
-                raise ContentError(f"more than {MAX_REFERRERS} manifests refer to it\nTIP: choose some with -referrer-types")
             if not level:
                 return found
         raise ContentError(f"what refers to it goes more than {MAX_LEVELS} levels deep\nTIP: choose some with -referrer-types")
@@ -97,8 +98,10 @@ class _Search:
 
     def _read(self, referrer: Referrer) -> Referrer | None:
         """The referrer as its manifest says it is, which is in the cache then; None where it cannot come along."""
+        data = self._manifest(referrer)
         try:
-            data = self._manifest(referrer)
+            if data is None:
+                raise ContentError("it is listed, but not there")
             parsed = oci.parse(data)
             if isinstance(parsed, oci.Schema1):
                 raise ContentError("Docker schema 1")
@@ -111,13 +114,10 @@ class _Search:
         artifact_type = referrer.artifact_type if referrer.tag else parsed.type
         return replace(referrer, media_type=parsed.media_type, size=len(data), artifact_type=artifact_type)
 
-    def _manifest(self, referrer: Referrer) -> bytes:
+    def _manifest(self, referrer: Referrer) -> bytes | None:
         with suppress(ContentError):
             return self._cache.read(referrer.digest)
-        data = self._distribution.manifest(self._name.by_digest(referrer.digest))
-        if data is None:
-            raise ContentError("it is listed, but not there")
-        return data
+        return self._distribution.manifest(self._name.by_digest(referrer.digest))
 
     def _at(self, tag: str) -> Reference:
         return Reference(self._name.registry, self._name.repository, tag)

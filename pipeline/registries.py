@@ -29,6 +29,11 @@ class Endpoint:
     repository: str
     insecure: bool = False
 
+    @property
+    def address(self) -> str:
+        """Where the host answers. Its logins, certificates and pauses are kept under its name."""
+        return _DOCKER_HUB if self.host == DEFAULT_REGISTRY else self.host
+
 
 class Registries:
     """The entries of the configuration, by prefix."""
@@ -40,7 +45,7 @@ class Registries:
         """Where to pull from. Without an entry, the registry that the reference names."""
         found = max(filter(lambda prefix: _covers(prefix, reference), self._entries), key=len, default=None)
         if found is None:
-            return (_endpoint(reference.registry, reference.repository, False),)
+            return (Endpoint(reference.registry, reference.repository),)
         entry = self._entries[found]
         places = [mirror for mirror in entry.get("mirror", ()) if _is_asked(mirror, entry, reference)]
         return tuple(_at(place, found, reference) for place in [*places, entry])
@@ -51,11 +56,7 @@ def _at(place: Mapping[str, Any], prefix: str, reference: Reference) -> Endpoint
     location = place.get("location")
     whole = reference.name if not location else location + reference.name[len(_literal(prefix, reference)) :]
     host, _, repository = whole.partition("/")
-    return _endpoint(host, repository, bool(place.get("insecure")))
-
-
-def _endpoint(host: str, repository: str, insecure: bool) -> Endpoint:
-    return Endpoint(_DOCKER_HUB if host == DEFAULT_REGISTRY else host, repository, insecure)
+    return Endpoint(host, repository, bool(place.get("insecure")))
 
 
 def _covers(prefix: str, reference: Reference) -> bool:
@@ -92,8 +93,9 @@ def _read() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _paths() -> Iterator[Path]:
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "containers")
-    named = os.environ.get("CONTAINERS_REGISTRIES_CONF") or os.environ.get("REGISTRIES_CONFIG_PATH")
+    named = os.environ.get("CONTAINERS_REGISTRIES_CONF")
     main = user / "registries.conf"
-    yield Path(named) if named else main if main.exists() else _SYSTEM / "registries.conf"
-    for folder in (_SYSTEM, user):
+    is_users = not named and main.exists()
+    yield Path(named) if named else main if is_users else _SYSTEM / "registries.conf"
+    for folder in (user,) if is_users else (_SYSTEM, user):  # a user's own file stands for all of the system's
         yield from sorted((folder / "registries.conf.d").glob("*.conf"))

@@ -69,7 +69,7 @@ class Skopeo:
         self._access = access
         self._interruption = interruption
         self._environment = _environment(access)
-        self._program = find_program()
+        self._program = (*find_program(), *_registries_conf())
 
     @property
     def has_policy(self) -> bool:
@@ -272,6 +272,12 @@ def _environment(access: Access) -> dict[str, str]:
                 )
             environment[name] = str(path)
     return environment
+
+
+def _registries_conf() -> tuple[str, ...]:
+    """The variable that ``registries`` obeys: skopeo reads it from version 1.23 on, but has long had a flag for the same."""
+    named = os.environ.get("CONTAINERS_REGISTRIES_CONF")
+    return ("--registries-conf", str(Path(named).absolute())) if named else ()
 
 
 class _Watch:

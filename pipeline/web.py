@@ -17,6 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,12 +25,12 @@ from urllib.parse import urlencode
 from urllib.request import getproxies, proxy_bypass
 
 from . import logins
-from .attempts import LONGEST_WAIT, Attempts
+from .attempts import LONGEST_WAIT, Attempts, WrongBytes
 from .bundle import Access
-from .errors import Cause, EnvironmentProblem, RegistryError
+from .errors import Cause, ContentError, EnvironmentProblem, RegistryError
 from .interruption import Interruption
 from .logs import log
-from .oci import MAX_MANIFEST_SIZE
+from .oci import MAX_MANIFEST_SIZE, Digest
 from .redaction import redact
 from .throttle import GivenUp
 
@@ -101,16 +102,21 @@ class Web:
         scope: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        digest: Digest | None = None,
     ) -> Answer:
         """The answer, whatever it is, but for those that mean "not now" and "who are you": RegistryError.
 
         ``what`` says what cannot be done then. ``scope`` is what a token must be good for, ``repository:NAME:pull``; without
-        one there are no tokens, and a password is sent at once.
+        one there are no tokens, and a password is sent at once. Bytes that do not have the ``digest`` that they must have, or
+        that the registry itself names, are asked for once more, then ContentError.
         """
 
         def attempt() -> Answer:
             answer = self._authorized(method, site, path, scope, headers or {}, body)
             self._check(site, answer, what)
+            expected = digest or (_named_digest(answer) if method == "GET" else None)
+            if expected is not None and answer.ok and Digest.of(answer.data, expected.algorithm) != expected:
+                raise WrongBytes(f"{what}: the bytes that came are not those of {expected}")
             return answer
 
         return self._attempts.until_it_works(site.key, what, attempt)
@@ -155,7 +161,8 @@ class Web:
         return self._token(parameters.get("realm", ""), parameters.get("service", ""), scope, login)
 
     def _token(self, realm: str, service: str, scope: str, login: logins.Login | None) -> str | None:
-        if not realm.startswith(("https://", "http://")):
+        # A password goes without TLS only where that was said.
+        if not realm.startswith("https://") and (self._access.tls_verify or not realm.startswith("http://")):
             return None
         query = {"service": service, "scope": scope}
         site = Site(realm.split("/")[2], realm.split("/")[2], not self._access.tls_verify)
@@ -178,13 +185,18 @@ class Web:
         insecure = site.insecure or not self._access.tls_verify
         known = site.scheme or self._schemes.get(site.host)
         schemes = [known] if known else ["https", "http"] if insecure else ["https"]
+        over_tls: RegistryError | None = None
         for scheme in schemes:
             try:
                 answer = self._request(method, site, f"{scheme}://{site.host}{path}", headers, body)
-            except RegistryError:
+            except RegistryError as error:
                 if scheme == schemes[-1]:
                     raise
+                over_tls = error
                 continue
+            if over_tls is not None and answer.status == 400:
+                # So a server with TLS answers who speaks without: it was only in trouble a moment ago.
+                raise over_tls
             self._schemes[site.host] = scheme
             return answer
         raise AssertionError("unreachable")
@@ -214,7 +226,8 @@ class Web:
             return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
 
         started = time.monotonic()
-        self.count += 1
+        with self._lock:
+            self.count += 1
         try:
             answer = self._abandonable(talk)
         except (SSLError, ssl.SSLError) as error:
@@ -265,6 +278,8 @@ class Web:
         import urllib3
 
         context = _context(site, self._access)
+        # Who says -tls-verify=false knows it.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         scheme, host = url.partition("://")[0], site.host.rpartition(":")[0] or site.host
         proxy = None if proxy_bypass(host) else getproxies().get(scheme)
         if proxy:
@@ -281,6 +296,12 @@ def _cause(status: int) -> Cause | None:
     if status == 429:
         return Cause.RATE_LIMITED
     return Cause.SERVER if status >= 500 else None
+
+
+def _named_digest(answer: Answer) -> Digest | None:
+    with suppress(ContentError):
+        return Digest.parse(answer.headers.get("docker-content-digest", ""))
+    return None
 
 
 def _certificate(site: Site, error: Exception) -> RegistryError:

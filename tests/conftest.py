@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionstart() -> None:
     """Nothing is skipped for want of a tool: the run fails at once and says how to install what is missing."""
-    if message := complaint("skopeo", "docker-registry", "zstd", "pigz", "tar", "sha256sum", "setpriv"):
+    if message := complaint("skopeo", "docker-registry", "gpg", "gpg-agent", "zstd", "pigz", "tar", "sha256sum", "setpriv"):
         pytest.exit(message, returncode=1)
 
 
@@ -160,6 +161,15 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A save that was interrupted ignores signals from then on, as its process ends; ours goes on, and passes that on."""
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(autouse=True)

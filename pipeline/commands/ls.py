@@ -40,8 +40,7 @@ def _lines(listing: Listing) -> Iterator[str]:
         yield from _image(image)
     yield from (f"cannot be read: {problem}" for problem in listing.problems)
     platforms = sum(not each.is_attestation for image in listing.images for each in image.platforms)
-    referrers = len({each for image in listing.images for each in image.referrers})
-    images = f"{len(listing.images)} images{referrers_text(referrers)}"
+    images = f"{len(listing.images)} images{referrers_text(listing.referrers)}"
     yield (
         f"{images}, {platforms} image/arches, {listing.blobs} blobs, {bytes_text(listing.size)}"
         f" ({bytes_text(listing.total - listing.size)} saved by sharing)"

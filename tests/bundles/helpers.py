@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import io
 import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-
-import pytest
-from doit.cmd_run import opt_outfile
-from doit.doit_cmd import DoitMain
 
 from pipeline.cli import main
 
@@ -41,27 +36,8 @@ def save(*arguments: str | Path) -> Result:
     return result
 
 
-def doit(*arguments: str, code: int = 0) -> Result:
-    """Plain ``doit``, in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
-        # It imports ./dodo.py, and must not find that of another test.
-        patch.setattr(sys, "path", [*sys.path])
-        patch.setattr(sys, "argv", ["doit", *arguments])
-        # What it writes to by default it decides when it is imported.
-        patch.setitem(opt_outfile, "default", out)
-        importlib.invalidate_caches()
-        try:
-            ended = DoitMain().run(list(arguments))
-        finally:
-            sys.modules.pop("dodo", None)
-    result = Result(ended or 0, out.getvalue(), err.getvalue())
-    assert result.code == code, result
-    return result
-
-
-def doit_process(*arguments: str, cwd: Path | None = None, code: int = 0) -> Result:
-    """Plain ``doit``, in a process of its own, as ``clean`` must be: it holds the cache until the process ends."""
+def doit(*arguments: str, cwd: Path | None = None, code: int = 0) -> Result:
+    """Plain ``doit``, in a process of its own."""
     result = run(*arguments, cwd=cwd, command=DOIT)
     assert result.code == code, result
     return result

@@ -19,7 +19,7 @@ from ..support.proxy import FaultProxy, Stall, Status
 from ..support.push import PushedImage
 from ..support.registry import Registry
 from ..support.run import ROOT, spawn
-from .helpers import DODO, DOIT, FILE, checksum, define, doit, doit_process, done, image_tools, save, write
+from .helpers import DODO, DOIT, FILE, checksum, define, doit, done, image_tools, save, write
 
 ARCHIVES = ("one.tar.gz", "two.tar.gz")
 GROUPS = ["compress", "copy", "index", "pack", "resolve", "split", "tar"]
@@ -62,14 +62,14 @@ def names(listing: str) -> list[str]:
 
 
 def test_doit_then_image_tools_then_doit(two: Path, registry: Registry, images: dict[str, PushedImage]) -> None:
-    first = doit_process("-n", "8", "-P", "thread")
+    first = doit("-n", "8", "-P", "thread")
     assert len(done(first)) == 5 + 4 + 3 * 2, "five platforms, four indexes, and three steps for each bundle"
     fetched = layers_asked_for(registry, images)
     assert set(fetched) == {layer for image in images.values() for layer in image.layers}
     assert set(fetched.values()) == {1}, "each layer once, whatever the bundles share"
     made = sums()
     registry.clear_requests()
-    assert done(doit_process()) == []
+    assert done(doit()) == []
     saved = save()
     assert saved.stdout.count("unchanged since the last run") == 2
     assert done(doit()) == [], "and doit again"
@@ -99,13 +99,13 @@ def test_forget_clean_and_ignore(two: Path, registry: Registry, images: dict[str
     doit("-n", "4")
     made = sums()
     registry.clear_requests()
-    would = doit_process("clean", "-n").stdout
+    would = doit("clean", "-n").stdout
     assert f"would remove {Path('one.tar.gz').absolute()}" in would and sums() == made
-    doit_process("clean")
+    doit("clean")
     assert not list(Path().glob("*.tar.gz*"))
     assert sorted(done(doit("-n", "4"))) == ["compress:one", "compress:two", "split:one", "split:two"]
     assert sums() == made
-    doit_process("clean", "-c", "pack:one")
+    doit("clean", "-c", "pack:one")
     assert [path.name for path in sorted(Path().glob("*.tar.gz"))] == ["two.tar.gz"]
 
     doit("ignore", "tar:one")
@@ -153,12 +153,12 @@ def test_a_layer_that_fails(two: Path, registry: Registry, images: dict[str, Pus
 def test_from_a_folder_below_beside_their_settings_and_tasks(two: Path) -> None:
     Path("sub").mkdir()
     Path("pyproject.toml").write_text('[tool.doit]\nbackend = "json"\ndep_file = "theirs.json"\nverbosity = "2"\n')
-    assert names(doit_process("-f", "../dodo.py", "list", cwd=Path("sub")).stdout) == GROUPS
+    assert names(doit("-f", "../dodo.py", "list", cwd=Path("sub")).stdout) == GROUPS
     Path("dodo.py").write_text(DODO + 'def task_lint():\n    return {"actions": ["touch linted"]}\n')
-    assert done(doit_process("-k", "-n", "4", "pack", "lint", cwd=Path("sub")))[-1].startswith(("lint", "split:"))
+    assert done(doit("-k", "-n", "4", "pack", "lint", cwd=Path("sub")))[-1].startswith(("lint", "split:"))
     assert Path("linted").exists()
     assert Path("one.tar.gz").exists() and not Path("theirs.json").exists()
-    wrong = doit_process("-f", "../dodo.py", "--dir", ".", "list", cwd=Path("sub"), code=3).stderr
+    wrong = doit("-f", "../dodo.py", "--dir", ".", "list", cwd=Path("sub"), code=3).stderr
     assert wrong.rstrip() == f"ERROR: no bundle definition matches *.yaml in {Path('sub').absolute()}"
 
 

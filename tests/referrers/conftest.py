@@ -1,17 +1,22 @@
-"""A working directory in memory, pauses cut short, and images with all that may refer to them."""
+"""A working directory in memory, pauses cut short, images with all that may refer to them, and bundles of these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pipeline import attempts
-from pipeline.skopeo import find_program
+from pipeline.contents import open_contents
+from pipeline.serve import Held, RegistryServer
 
-from ..save.conftest import other_registry, work
+from ..load.conftest import work
+from ..load.loading import Bundle, make_bundle
+from ..save.conftest import other_registry
 from ..support.registry import Registry
-from .signed import Signed, push_signed
+from .api_registry import ApiRegistry
+from .signed import Signed, push_signed, push_small
 
 __all__ = ["other_registry", "work"]
 
@@ -23,5 +28,36 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def signed(registry: Registry) -> Signed:
-    """Nobody changes it, or adds to it."""
+    """Two platforms with everything. Nobody changes it, or adds to it."""
     return push_signed(registry, "signed/image")
+
+
+@pytest.fixture(scope="session")
+def small(registry: Registry) -> Signed:
+    """One platform with a signature and an SBOM. Nobody changes it, or adds to it."""
+    return push_small(registry, "signed/small")
+
+
+@pytest.fixture(scope="session")
+def whole(registries_folder: Path, signed: Signed) -> Bundle:
+    """A bundle of both platforms with all that refers to them."""
+    return make_bundle(registries_folder / "signed-whole", [signed.image], "-referrers")
+
+
+@pytest.fixture(scope="session")
+def subset(whole: Bundle, signed: Signed) -> Bundle:
+    """A bundle of ``linux/amd64`` with what refers to it, from the same cache."""
+    return make_bundle(whole.path.parent, [signed.image], "-referrers", "-a", "amd64", name="amd64.tar.gz")
+
+
+@pytest.fixture
+def served(whole: Bundle) -> Iterator[RegistryServer]:
+    """The whole bundle, as ``image-tools serve`` serves it: a registry with the referrers API."""
+    with RegistryServer(Held(open_contents(whole.path))) as server:
+        yield server
+
+
+@pytest.fixture
+def api() -> Iterator[ApiRegistry]:
+    with ApiRegistry() as started:
+        yield started

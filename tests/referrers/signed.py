@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..save.saving import ARCHIVE, REF_NAME, command
+from pipeline.archive import open_archive
+
+from ..save.saving import ARCHIVE, REF_NAME, SUBJECT, command
 from ..support.client import RegistryClient
 from ..support.images import Content, Image, image, index, layer
 from ..support.push import PushedImage, push
 from ..support.registry import Registry
 from ..support.signatures import SPDX, Key, attached, cosign_tag, push_image, push_referrer, referrer, signature
 
-SUBJECT = "io.image-tools.referrer.subject"
 NOTATION = "application/vnd.cncf.notary.signature"
 ATTESTATION = "application/vnd.dsse.envelope.v1+json"
 KEY = Key()
@@ -37,6 +38,11 @@ class Along:
     def target(self) -> str:
         """What a client asks the registry for."""
         return self.tag or self.digest
+
+    @property
+    def artifact_type(self) -> str:
+        kind = self.tag.rpartition(".")[2]
+        return f"application/vnd.dev.cosign.artifact.{kind}.v1+json" if kind else self.image.artifact_type
 
     @property
     def raw(self) -> bytes:
@@ -90,6 +96,15 @@ def push_signed(registry: Registry, repository: str) -> Signed:
     return Signed(pushed, along)
 
 
+def push_small(registry: Registry, repository: str) -> Signed:
+    """One platform, with a signature under a tag and an SBOM by subject."""
+    pushed = push(registry, repository, "v1", image("linux/amd64", [layer(repository, 500)]))
+    with registry.client() as client:
+        signer = _Signer(client, repository)
+        sbom = signer.refer(pushed.raw, SPDX, repository.encode())
+        return Signed(pushed, {"sig": signer.sign(pushed.digest), "sbom": sbom})
+
+
 def sign_again(registry: Registry, signed: Signed, word: str = "amd64") -> Along:
     """Another signature of a platform, by subject: what somebody may do at any time."""
     with registry.client() as client:
@@ -133,8 +148,6 @@ def entries(archive: Path = ARCHIVE) -> dict[str, dict[str, Any]]:
 
 
 def _member(archive: Path, name: str) -> bytes:
-    from pipeline.archive import open_archive
-
     with open_archive(archive) as opened:
         return opened.read_metadata(name)
 
@@ -159,6 +172,3 @@ def listed_by_api(client: RegistryClient, repository: str, subject: str, query: 
 def of_ls(archive: Path = ARCHIVE) -> list[dict[str, Any]]:
     """The images that ``ls`` lists, as JSON."""
     return list(json.loads(command("ls", archive, "-json").stdout)["images"])
-
-
-def probes(requests: Iterator[Any]) -> None: ...

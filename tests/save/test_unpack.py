@@ -166,7 +166,7 @@ def test_the_cache_as_the_result(image: PushedImage) -> None:
 
 def test_a_folder_on_another_file_system(image: PushedImage, tmp_path: Path) -> None:
     """There can be no links, so it is copied."""
-    with disk(tmp_path / "disk", 16 << 20) as other:
+    with disk(tmp_path / "disk", 64 << 20) as other:
         place = other / "bundle"
         prepared([image], "-compress=dir", "-d", place)
         assert place.stat().st_dev != CACHE.stat().st_dev

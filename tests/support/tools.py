@@ -8,6 +8,8 @@ import pytest
 
 PACKAGES = {
     "docker-registry": "docker-registry",
+    "gpg": "gpg",
+    "gpg-agent": "gpg-agent",
     "pigz": "pigz",
     "setpriv": "util-linux",
     "sha256sum": "coreutils",
