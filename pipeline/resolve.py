@@ -1,9 +1,9 @@
 """Act 1, one image: what does its tag name right now?
 
-In comes an image of the bundle, out go its record (``.state/resolved``) and, in ``share/``, the manifests and configs of the
-platforms that were asked for. Layers are not touched. Promises: one manifest request for a tag that has not moved and none
-for a digest whose objects are here; every byte is checked against the digest that asked for it; the record is rewritten
-only when it changed, so that what depends on it stays up to date.
+In comes an image of the bundle, out go its record (``.state/resolved``) and, in ``share/``, the manifests of the platforms that
+were asked for, with the configs that have to be read now, or that a copy would change. Layers are not touched. Promises: one
+manifest request for a tag that has not moved and none for a digest whose objects are here; every byte is checked against
+the digest that asked for it; the record is rewritten only when it changed, so that what depends on it stays up to date.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def is_current(cache: Cache, image: BundleImage) -> bool:
         manifests = [cache.parse(p.descriptor.digest) for p in choice.platforms]
     except ContentError:
         return False
-    return all(cache.has(m.config) for m in manifests if isinstance(m, Manifest) and _is_read(m.config))
+    read = [m for m in manifests if isinstance(m, Manifest) and _is_read(m) and (choice.index is None or _is_converted(m))]
+    return all(cache.has(manifest.config) for manifest in read)
 
 
 def known_choice(cache: Cache, image: BundleImage) -> Choice | None:
@@ -117,7 +118,7 @@ def _fetch_index_or_config(
 def _fetch_manifest(cache: Cache, skopeo: Skopeo, image: BundleImage, descriptor: Descriptor) -> None:
     _fetch_object(cache, skopeo, image, descriptor)
     manifest = cache.parse(descriptor.digest)
-    if isinstance(manifest, Manifest):
+    if isinstance(manifest, Manifest) and _is_converted(manifest):
         _fetch_config(cache, skopeo, image, descriptor.digest, manifest)
 
 
@@ -130,15 +131,19 @@ def _fetch_object(cache: Cache, skopeo: Skopeo, image: BundleImage, descriptor: 
 
 
 def _fetch_config(cache: Cache, skopeo: Skopeo, image: BundleImage, digest: Digest, manifest: Manifest) -> None:
-    """A config is fetched as the source has it: skopeo's copy of a Docker image holds a converted one."""
-    if _is_read(manifest.config) and not _is_here(cache, manifest.config):
+    if _is_read(manifest) and not _is_here(cache, manifest.config):
         source = image.source.by_digest(digest)
         _put(cache, manifest.config, lambda: skopeo.config(source), f"the config of {source}")
 
 
-def _is_read(config: Descriptor) -> bool:
-    """Configs of artifacts say nothing that we read, and skopeo copies them as they are."""
-    return config.media_type in oci.IMAGE_CONFIG_TYPES
+def _is_read(manifest: Manifest) -> bool:
+    """Configs of artifacts say nothing that we read."""
+    return manifest.config.media_type in oci.IMAGE_CONFIG_TYPES
+
+
+def _is_converted(manifest: Manifest) -> bool:
+    """skopeo's copy of a Docker image holds another config; others it copies as they are."""
+    return manifest.media_type == oci.DOCKER_MANIFEST
 
 
 def _is_here(cache: Cache, descriptor: Descriptor) -> bool:
