@@ -24,7 +24,7 @@ class Leftovers:
 
     def __init__(self, grace: float = GRACE) -> None:
         self._grace = grace
-        self._works = _PROC.is_dir() and self._adopt_orphans()
+        self._works = Path(f"{_PROC}/self/task/{os.getpid()}/children").exists() and self._adopt_orphans()
 
     def snapshot(self) -> frozenset[int]:
         """The descendants that run now."""
@@ -58,17 +58,18 @@ class Leftovers:
 
     @staticmethod
     def _descendants() -> set[int]:
-        parents: dict[int, int] = {}
-        for name in filter(str.isdigit, os.listdir(_PROC)):  # noqa: PTH208  (twice for each test: pathlib takes its time)
-            with contextlib.suppress(OSError, ValueError), open(f"{_PROC}/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123
-                # The command's name stands in brackets and may hold anything: count from the last one.
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
-                if state not in b"ZX":
-                    parents[int(name)] = int(parent)
+        """Those that have not ended. Twice for each test: only the files that are needed are read, without pathlib."""
         found: set[int] = set()
         fresh = {os.getpid()}
         while fresh:
-            fresh = {pid for pid, parent in parents.items() if parent in fresh} - found
+            children: set[int] = set()
+            for pid in fresh:
+                with contextlib.suppress(OSError):
+                    for task in os.listdir(f"{_PROC}/{pid}/task"):  # noqa: PTH208
+                        children.update(map(int, _read(f"{_PROC}/{pid}/task/{task}/children").split()))
+            # The command's name stands in brackets and may hold anything: count from the last one.
+            ended = {pid for pid in children if _read(f"{_PROC}/{pid}/stat").rpartition(b")")[2][1:2] in (b"Z", b"X", b"")}
+            fresh = children - found - ended
             found |= fresh
         return found
 
@@ -77,3 +78,10 @@ class Leftovers:
         with contextlib.suppress(OSError):
             return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         return ""
+
+
+def _read(name: str) -> bytes:
+    """Empty for what has just ended."""
+    with contextlib.suppress(OSError), open(name, "rb", buffering=0) as file:  # noqa: PTH123
+        return file.read()
+    return b""
