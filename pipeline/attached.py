@@ -79,7 +79,7 @@ def from_json(data: Mapping[str, Any]) -> Referrer:
     )
 
 
-def subjects(cache: Cache, choice: Choice) -> tuple[Digest, ...]:
+def subjects(choice: Choice) -> tuple[Digest, ...]:
     """What of an image is in the bundle as it was at the source, so that others may refer to it: index and manifests."""
     index = () if choice.index is None or choice.is_subset else (choice.top.digest,)
     return tuple(dict.fromkeys((*index, *(platform.descriptor.digest for platform in choice.platforms))))
@@ -90,7 +90,7 @@ def attach(cache: Cache, state: BundleState, image: BundleImage, choice: Choice)
     if image.referrers is None:
         return choice
     found = read(state, image.reference)
-    if found is None or found.types != str(image.referrers) or found.subjects != subjects(cache, choice):
+    if found is None or found.types != str(image.referrers) or found.subjects != subjects(choice):
         return None
     try:
         return replace(choice, referrers=tuple(_attachments(cache, image, choice, found.referrers)), lost=found.lost)
@@ -102,7 +102,7 @@ def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:
     """A referrer as something to save, in the repository of the image that it came with."""
 
     def place(of: Reference) -> Reference:
-        return Reference(of.registry, of.repository, referrer.tag, None if referrer.tag else referrer.digest)
+        return of.by_tag(referrer.tag) if referrer.tag else of.by_digest(referrer.digest)
 
     name = place(image.reference)
     return BundleImage(

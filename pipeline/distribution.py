@@ -101,7 +101,7 @@ class Distribution:
                 "TIP: run the same command again; some registries need a moment",
                 Cause.UNSUPPORTED,
             )
-        tag = _tagged(name, fallback_tag(subject))
+        tag = name.by_tag(fallback_tag(subject))
         if lacking and listed.is_foreign:
             raise RegistryError(
                 f"{tag} is no list of what refers to {subject}, and is not replaced\nTIP: give it another tag, or remove it",
@@ -141,7 +141,7 @@ class Distribution:
 
     def _fallback(self, name: Reference, subject: Digest) -> Listed:
         """Raises ContentError for what no registry keeps under a tag: something else has answered."""
-        tag = _tagged(name, fallback_tag(subject))
+        tag = name.by_tag(fallback_tag(subject))
         data = self.manifest(tag)
         try:
             entries = oci.load_json(data).get("manifests") if data is not None else []
@@ -211,10 +211,6 @@ class Distribution:
 def fallback_tag(subject: Digest) -> str:
     """Where clients of a registry without the API keep the list (distribution-spec, "Referrers Tag Schema")."""
     return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
-
-
-def _tagged(name: Reference, tag: str) -> Reference:
-    return Reference(name.registry, name.repository, tag)
 
 
 def _site(endpoint: Endpoint) -> Site:

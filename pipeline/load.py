@@ -126,7 +126,7 @@ class Load:
             log.error("%s", problem)
             # In the failed list it is a comment: there is no name to write.
             self.outcome.failures[f"# {' '.join(problem.split())}"] = problem
-        self.outcome.referrers = frozenset(str(held.reference) for held in self.dock.outlet.contents.held if held.subject)
+        self.outcome.referrers = frozenset(str(held.reference) for held in self.dock.outlet.contents.along)
         self._targets = self._choose_targets()
 
     def check(self) -> None:
@@ -159,13 +159,14 @@ class Load:
         projects = None
         if options is not None and plan.missing:
             projects = Harbor(self._order.registry, self._web, options.https)
+        subjects = load_tasks.by_subject(self.dock, self._targets)
         with self._door() as door:
             self.dock.tracker.begin("pushing", len(self._targets), plan.size, "push")
             pushes = load_tasks.push_tasks(self.dock, door, self._targets, projects)
-            results = self._run(chain(pushes, load_tasks.list_tasks(self.dock, self._targets)))
+            results = self._run(chain(pushes, load_tasks.list_tasks(self.dock, self._targets, subjects)))
         for target, image in self._targets.items():
             self._note(str(image.reference), results, target)
-        for subject, targets in load_tasks.by_subject(self.dock, self._targets).items():
+        for subject, targets in subjects.items():
             if results[f"list:{subject}"].status is Status.FAILED:
                 for target in targets:
                     self._note_unlisted(str(self._targets[target].reference), results[f"list:{subject}"].message)

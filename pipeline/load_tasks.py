@@ -81,9 +81,11 @@ def push_tasks(dock: Dock, door: Door, wanted: Mapping[Reference, HeldImage], ha
         }
 
 
-def list_tasks(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> Iterator[TaskDict]:
+def list_tasks(
+    dock: Dock, wanted: Mapping[Reference, HeldImage], subjects: Mapping[Reference, Sequence[Reference]]
+) -> Iterator[TaskDict]:
     """Act 2, of what refers to something: the registry must say so to whoever asks for referrers."""
-    for subject, targets in by_subject(dock, wanted).items():
+    for subject, targets in subjects.items():
         pushes = [f"push:{target}" for target in targets]
 
         def work(subject: Reference = subject, targets: Sequence[Reference] = targets) -> None:

@@ -8,7 +8,6 @@ within a chunk; each damaged file is named in a warning.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .interruption import Interruption
 from .layout import BundleState
 from .logs import log
 from .oci import Digest
+from .parallel import in_parallel
 from .result import Packed, read_packed
 from .tracking import Tracker
 
@@ -109,8 +109,7 @@ class Recheck:
         unread = [part for part in parts if part.path not in self._problems]
         if unread:
             self._tracker.begin("verifying", 0, sum(part.size for part in unread), "verify")
-            with ThreadPoolExecutor(READERS) as pool:
-                problems = list(pool.map(self._problem, unread))
+            problems = in_parallel(self._problem, unread, READERS)
             self._tracker.end()
             for part, problem in zip(unread, problems, strict=True):
                 self._problems[part.path] = problem

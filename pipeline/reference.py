@@ -76,6 +76,9 @@ class Reference:
         host, _, path = source.partition("/")
         return Reference(host, f"{path}/{self.repository}" if path else self.repository, self.tag, self.digest)
 
+    def by_tag(self, tag: str) -> Reference:
+        return Reference(self.registry, self.repository, tag)
+
     def by_digest(self, digest: Digest) -> Reference:
         return Reference(self.registry, self.repository, "", digest)
 

@@ -42,7 +42,7 @@ def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: Bundle
     """Look, and fetch the manifests. Raises RegistryError, ContentError."""
     assert image.referrers is not None, "who does not ask is not told"
     search = _Search(cache, distribution, image)
-    kept = attached.subjects(cache, choice)
+    kept = attached.subjects(choice)
     if image.locked_referrers is not None:
         found: tuple[Referrer, ...] = image.locked_referrers
     else:
@@ -87,7 +87,7 @@ class _Search:
         for kind, artifact_type in COSIGN.items():
             tag = f"{subject.algorithm}-{subject.hex}.{kind}"
             if subject.algorithm == "sha256" and self._types.matches(artifact_type):
-                digest = self._distribution.digest_of(self._at(tag))
+                digest = self._distribution.digest_of(self._name.by_tag(tag))
                 if digest is not None:
                     yield Referrer(subject, digest, "", 0, artifact_type, tag)
         listed = self._distribution.referrers(self._name, subject).entries
@@ -118,9 +118,6 @@ class _Search:
         with suppress(ContentError):
             return self._cache.read(referrer.digest)
         return self._distribution.manifest(self._name.by_digest(referrer.digest))
-
-    def _at(self, tag: str) -> Reference:
-        return Reference(self._name.registry, self._name.repository, tag)
 
 
 def _entry(data: Mapping[str, Any]) -> tuple[Descriptor, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from . import aftermath, display, engine, files, plan, tasks
@@ -75,10 +76,11 @@ class Save:
     def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
         """Act 1: what every tag names, and which platforms of it are asked for."""
         self.shop.tracker.begin("resolving", len(images), 0, "resolve")
-        results = self._run(task for image in images for task in self._resolving(image))
+        made = {image: list(self._resolving(image)) for image in images}
+        results = self._run(chain.from_iterable(made.values()))
         chosen = []
         for image in images:
-            steps = [f"{task['basename']}:{task['name']}" for task in self._resolving(image)]
+            steps = [f"{task['basename']}:{task['name']}" for task in made[image]]
             choice = self.shop.known_choice(image) if all(results[step].ok for step in steps) else None
             if choice is None:
                 reasons = [results[step].message for step in steps if results[step].message]

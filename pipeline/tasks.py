@@ -210,13 +210,14 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
     listed = [item.image.reference.listed for item in saved]
     packed = everything((item.image, item.choice) for item in saved)
     references = [str(image.reference) for image, _ in packed]
+    records = [str(state.referrers(item.image.reference)) for item in saved if item.image.referrers is not None]
     epoch = source_date_epoch()
     yield {
         "basename": "tar",
         "name": name,
         "doc": "lay out the archive",
         "actions": [shop.action(f"tar:{name}", partial(tar.lay_out, shop.cache, state, saved, epoch))],
-        "file_dep": [str(state.image_index(image.reference)) for image, _ in packed],
+        "file_dep": [*(str(state.image_index(image.reference)) for image, _ in packed), *records],
         "targets": [str(state.archive_layout)],
         "uptodate": [
             unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
@@ -285,7 +286,7 @@ def _policy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> Iter
 def _resolve(shop: Workshop, image: BundleImage) -> None:
     choice = resolve.resolve(shop.cache, shop.skopeo, image)
     planned = shop.planned.get(image.reference)
-    if planned is not None and replace(planned, referrers=()) != choice:
+    if planned is not None and replace(planned, referrers=(), lost=()) != choice:
         raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
     platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
     log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)

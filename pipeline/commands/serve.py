@@ -71,9 +71,9 @@ def run(arguments: Sequence[str]) -> int:
 def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool) -> None:
     image = contents.held[0].reference
     name = f"{server.host}/{image.repository}" + (f":{image.tag}" if image.tag else f"@{image.digest}")
-    images = sum(held.subject is None for held in contents.held)
+    referrers = len(contents.along)
     flag = "" if is_tls else " --tls-verify=false"
-    held = f"{images} images{referrers_text(len(contents.held) - images)}"
+    held = f"{len(contents.held) - referrers} images{referrers_text(referrers)}"
     print(
         f"serving {held} from {harmless(str(source))} at {server.url}, until Ctrl-C\n"
         f"try: skopeo inspect{flag} docker://{name}",

@@ -76,16 +76,20 @@ class Contents:
         return [(str(image.reference), image.descriptor) for image in self.held]
 
     @cached_property
+    def along(self) -> tuple[HeldImage, ...]:
+        """What came along with images."""
+        return tuple(held for held in self.held if held.subject is not None)
+
+    @cached_property
     def families(self) -> Mapping[HeldImage, tuple[HeldImage, ...]]:
         """Each image with what came along with it: what refers to it, and to that. What refers to nothing here is its own."""
         referrers: dict[str, list[HeldImage]] = {}
-        for held in self.held:
-            if held.subject is not None:
-                referrers.setdefault(held.reference.name, []).append(held)
+        for held in self.along:
+            referrers.setdefault(held.reference.name, []).append(held)
         images = [held for held in self.held if held.subject is None]
         found = {image: self._family(image, referrers.get(image.reference.name, ())) for image in images}
         known = {member for family in found.values() for member in family}
-        return {**found, **{held: () for held in self.held if held.subject is not None and held not in known}}
+        return {**found, **{held: () for held in self.along if held not in known}}
 
     def _family(self, image: HeldImage, referrers: Sequence[HeldImage]) -> tuple[HeldImage, ...]:
         if not referrers:

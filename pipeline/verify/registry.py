@@ -43,7 +43,7 @@ def compare(
     faults = [Fault(contents.store.place, problem) for problem in contents.problems]
     for found in in_parallel(of_image, contents.held, jobs):
         faults += found
-    referrers = sum(held.subject is not None for held in contents.held)
+    referrers = len(contents.along)
     return Report(contents.store.place, len(contents.held) - referrers, 0, 0, tuple(faults), referrers=referrers)
 
 

@@ -45,10 +45,9 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     blobs = list(store.blobs())
     size = sum(store.size(digest) or 0 for digest in blobs)
     unique = tuple(dict.fromkeys(faults))
-    held = contents.held if contents else ()
-    referrers = sum(each.subject is not None for each in held)
+    held, referrers = (len(contents.held), len(contents.along)) if contents else (0, 0)
     return Report(
-        str(path), len(held) - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None
+        str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None
     )
 
 

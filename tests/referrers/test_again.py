@@ -178,3 +178,12 @@ def test_doit(registry: Registry, small: Signed) -> None:
     assert "unchanged since the last run" in result.stdout
     graph = command("graph", "-config", "bundle.yaml").stdout
     assert "referrers" in graph
+
+
+def test_doit_with_a_wildcard_where_a_signature_stays_behind(registry: Registry) -> None:
+    """A wildcard holds the run to the records, of which what a subset leaves behind is a part."""
+    signed = push_signed(registry, "again/wildcard")
+    Path("dodo.py").write_text(DODO)
+    define(registry, ", referrers: true, arch: amd64", one=[f"{signed.repository}:v1"])
+    doit()
+    assert done(doit("split:o*")) == [f"referrers:one:docker.io/{signed.repository}:v1"]
