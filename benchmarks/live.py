@@ -22,11 +22,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.engine import Status, TaskResult
-from pipeline.layout import Cache
-from pipeline.oci import Descriptor, Digest
-from pipeline.skopeo import bytes_below
-from pipeline.tracking import Tracker
+from pipeline.acts.engine import Status, TaskResult
+from pipeline.acts.progress import Tracker
+from pipeline.core.oci import Descriptor, Digest
+from pipeline.registry.skopeo.client import bytes_below
+from pipeline.storage.cache import Cache
 
 IMAGES, FLIGHTS, LAYERS, SECONDS = 2000, 20, 8, 10.0
 SIZE = 50_000_000
@@ -50,7 +50,7 @@ def measure(columns: int, lines: int) -> float:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             tracker = busy(Path(folder), stack)
             idle = cpu(1.0)
-            from pipeline.display import show_progress
+            from pipeline.ui.terminal import show_progress
 
             with show_progress("rich", tracker.snapshot):
                 cpu(1.0)  # rich is loaded by now

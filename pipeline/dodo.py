@@ -20,18 +20,22 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from . import display, files, lock, split, tasks
-from .bundle import Bundle, BundleImage
-from .choice import Choice, everything
-from .definition import conflicts, load
-from .engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
-from .errors import EnvironmentProblem, ImageToolsError, InputError, UsageError
-from .interruption import Interruption
-from .oci import Descriptor, Digest
-from .reference import Reference
-from .result import read_finished
-from .tar import SavedImage
-from .tasks import Workshop
+from pipeline.acts import save_tasks as tasks
+from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
+from pipeline.acts.save_tasks import Workshop
+from pipeline.config import digest_lock as lock
+from pipeline.config.definition import conflicts, load
+from pipeline.core import files
+from pipeline.core.bundle import Bundle, BundleImage
+from pipeline.core.errors import EnvironmentProblem, ImageToolsError, InputError, UsageError
+from pipeline.core.interruption import Interruption
+from pipeline.core.oci import Descriptor, Digest
+from pipeline.core.reference import Reference
+from pipeline.steps import split
+from pipeline.steps.choose import Choice, everything
+from pipeline.steps.tar import SavedImage
+from pipeline.storage.records.packed import read_finished
+from pipeline.ui import terminal as display
 
 GROUPS = {
     "copy": "act 2: fetch the images, one platform each",

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from .support.kinds import everything
-from .support.leftovers import Leftovers
-from .support.proxy import FaultProxy
-from .support.push import PushedImage
-from .support.registry import Registry
-from .support.tools import complaint
+from tests.support.kinds import everything
+from tests.support.leftovers import Leftovers
+from tests.support.proxy import FaultProxy
+from tests.support.push import PushedImage
+from tests.support.registry import Registry
+from tests.support.tools import complaint
 
 IN_MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 1 << 30

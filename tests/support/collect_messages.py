@@ -24,12 +24,12 @@ from pathlib import Path
 
 import trustme
 
-from .images import artifact, image, layer
-from .kinds import push_kind
-from .proxy import Fault, FaultProxy, Reset, Status, Truncate, WrongBytes
-from .push import PushedImage, push
-from .registry import Registry
-from .run import Result, skopeo
+from tests.support.images import artifact, image, layer
+from tests.support.kinds import push_kind
+from tests.support.proxy import Fault, FaultProxy, Reset, Status, Truncate, WrongBytes
+from tests.support.push import PushedImage, push
+from tests.support.registry import Registry
+from tests.support.run import Result, skopeo
 
 PLACE = Path(__file__).with_name("messages.py")
 

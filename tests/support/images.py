@@ -21,7 +21,7 @@ from typing import Any
 
 import zstandard
 
-from pipeline.oci import Platform
+from pipeline.core.oci import Platform
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .images import (
+from tests.support.images import (
     Content,
     Image,
     Index,
@@ -21,9 +21,9 @@ from .images import (
     layer,
     platform,
 )
-from .push import PushedImage, push
-from .registry import Registry
-from .schema1 import Schema1, schema1
+from tests.support.push import PushedImage, push
+from tests.support.registry import Registry
+from tests.support.schema1 import Schema1, schema1
 
 TAG = "v1"
 

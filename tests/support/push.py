@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.oci import Platform
-
-from .client import RegistryClient
-from .images import Content, Image, Index
-from .registry import Registry
-from .schema1 import MEDIA_TYPE as SCHEMA1
-from .schema1 import Schema1
+from pipeline.core.oci import Platform
+from tests.support.client import RegistryClient
+from tests.support.images import Content, Image, Index
+from tests.support.registry import Registry
+from tests.support.schema1 import MEDIA_TYPE as SCHEMA1
+from tests.support.schema1 import Schema1
 
 
 @dataclass(frozen=True)

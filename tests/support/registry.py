@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 import trustme
 
-from .client import AGENT, RegistryClient
-from .tools import require
+from tests.support.client import AGENT, RegistryClient
+from tests.support.tools import require
 
 USER = "tester"
 PASSWORD = "correct-horse"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from .images import CREATED, Layer, digest_of
+from tests.support.images import CREATED, Layer, digest_of
 
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 _TAIL = b"\n}"

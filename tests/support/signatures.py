@@ -17,10 +17,9 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pipeline.oci import Platform
-
-from .client import RegistryClient
-from .images import OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Content, Image
+from pipeline.core.oci import Platform
+from tests.support.client import RegistryClient
+from tests.support.images import OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST, Content, Image
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 COSIGN_SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"

@@ -1,0 +1,71 @@
+"""What doit calls: work of ours as a task's action, with its errors kept, told and remembered.
+
+doit drops exceptions, and knows nothing of a disk that is full for all tasks at once; so each piece of work is wrapped here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.acts.engine import failed, put_off
+from pipeline.core import files
+from pipeline.core.errors import Cause, EnvironmentProblem, ImageToolsError, Interrupted, RegistryError
+from pipeline.core.log import about, log
+from pipeline.registry.throttle import Held
+
+_TIPS = {
+    Cause.CERTIFICATE: "TIP: -cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
+    Cause.UNAUTHORIZED: "TIP: log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
+    Cause.REJECTED: "TIP: each platform's manifest must be signed ('cosign sign --recursive'); see containers-policy.json(5)",
+}
+
+
+class Actions:
+    """The errors of one run. ``fatal`` ends it: what has not begun is not tried any more."""
+
+    def __init__(self) -> None:
+        self.before_each: Callable[[], None] = lambda: None
+        self.when_held: Callable[[], None] = lambda: None
+        """Called before a task is put off: a moment's rest, for when there is nothing else to do."""
+        self.errors: dict[str, ImageToolsError] = {}
+        self.fatal: EnvironmentProblem | None = None
+
+    def act(self, task: str, work: Callable[[], object], m_id: int = 0, img_id: int = 0, text: str = "") -> Callable[[], Any]:
+        """What doit calls. It gets a message, as it drops exceptions; we keep the exception."""
+
+        def act() -> Any:
+            if self.fatal is not None:
+                return failed("not tried: " + str(self.fatal).partition("\n")[0])
+            with about(m_id, img_id, task, text):
+                try:
+                    self.before_each()
+                    work()
+                    return None
+                except Held:
+                    self.when_held()
+                    return put_off()
+                except Interrupted as error:
+                    return self._fail(task, error)
+                except EnvironmentProblem as error:
+                    # It ends the run: who runs the tasks says so, once, not every worker.
+                    return self._fail(task, error)
+                except ImageToolsError as error:
+                    log.error("%s: %s", task.partition(":")[2], advised(error))
+                    return self._fail(task, error)
+                except OSError as error:
+                    return self._fail(task, files.disk_problem(error))
+
+        return act
+
+    def _fail(self, task: str, error: ImageToolsError) -> Any:
+        self.errors[task] = error
+        if isinstance(error, EnvironmentProblem):
+            self.fatal = self.fatal or error
+        return failed(advised(error))
+
+
+def advised(error: ImageToolsError) -> str:
+    """What went wrong, with what to do about it."""
+    tip = _TIPS.get(error.cause) if isinstance(error, RegistryError) else None
+    return f"{error}\n{tip}" if tip else str(error)

@@ -1,0 +1,151 @@
+"""The task graph of a load, all wiring, no logic.
+
+    ACT 1   check:<target>                           what the target names there right now
+    ACT 2   project:<name>  →  push:<target>         Harbor's projects; then whatever is not there
+            push:<target>  →  list:<subject>         signatures and the like are listed for what they refer to
+
+The registry is the truth, so no file is handed on: a push is up to date when act 1 found the very digest at its target.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from pipeline.acts.actions import Actions
+from pipeline.acts.engine import AFTER, TaskDict
+from pipeline.acts.progress import Tracker
+from pipeline.core.errors import ContentError
+from pipeline.core.log import log
+from pipeline.core.reference import Reference
+from pipeline.reader.contents import HeldImage
+from pipeline.registry.distribution import Distribution
+from pipeline.registry.harbor import Harbor
+from pipeline.registry.skopeo.client import Skopeo
+from pipeline.steps import push
+from pipeline.steps.push import Door, Outlet
+
+
+class Dock(Actions):
+    """What the tasks of one load share."""
+
+    def __init__(self, skopeo: Skopeo, distribution: Distribution, outlet: Outlet) -> None:
+        super().__init__()
+        self.skopeo = skopeo
+        self.distribution = distribution
+        self.outlet = outlet
+        self.tracker = Tracker(outlet.has_sent)
+        self.there: set[Reference] = set()
+        """Targets that name the right digest already."""
+
+
+def check_tasks(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> Iterator[TaskDict]:
+    """Act 1."""
+    for target, image in wanted.items():
+
+        def work(target: Reference = target, image: HeldImage = image) -> None:
+            if push.ask(dock.skopeo, target, image.descriptor.digest):
+                dock.there.add(target)
+
+        yield {
+            "basename": "check",
+            "name": str(target),
+            "doc": f"what {target} names right now",
+            "actions": [dock.act(f"check:{target}", work, image.m_id, text=str(image.reference))],
+        }
+
+
+def push_tasks(dock: Dock, door: Door, wanted: Mapping[Reference, HeldImage], harbor: Harbor | None) -> Iterator[TaskDict]:
+    """Act 2. A push waits for those that send layers it needs too, which are mounted then, and for its project."""
+    waiting = {target: image for target, image in wanted.items() if target not in dock.there}
+    if harbor is not None:
+        yield from _project_tasks(dock, waiting, harbor)
+    order = push.after(dock.outlet, waiting)
+    for target, image in wanted.items():
+        name = f"push:{target}"
+        others = sorted(f"push:{other}" for other in order.get(target, ()))
+        projects = [f"project:{project_of(target)}"] if harbor is not None and target in waiting else []
+
+        def work(target: Reference = target, image: HeldImage = image) -> None:
+            _push(dock, door, target, image)
+
+        yield {
+            "basename": "push",
+            "name": str(target),
+            "doc": f"bring {image.reference} to {target}",
+            "actions": [dock.act(name, work, image.m_id, text=str(image.reference))],
+            "task_dep": [*projects, *others],
+            "meta": {AFTER: others},
+            "uptodate": [lambda target=target: target in dock.there],
+        }
+
+
+def list_tasks(
+    dock: Dock, wanted: Mapping[Reference, HeldImage], subjects: Mapping[Reference, Sequence[Reference]]
+) -> Iterator[TaskDict]:
+    """Act 2, of what refers to something: the registry must say so to whoever asks for referrers."""
+    for subject, targets in subjects.items():
+        pushes = [f"push:{target}" for target in targets]
+
+        def work(subject: Reference = subject, targets: Sequence[Reference] = targets) -> None:
+            assert subject.digest is not None
+            descriptors = [wanted[target].descriptor for target in targets if target in dock.there]
+            entries = [dock.outlet.contents.referrer_entry(descriptor) for descriptor in descriptors]
+            dock.distribution.ensure_listed(subject, subject.digest, entries)
+
+        yield {
+            "basename": "list",
+            "name": str(subject),
+            "doc": f"see to it that what refers to {subject} is found there",
+            "actions": [dock.act(f"list:{subject}", work, wanted[targets[0]].m_id, text=str(subject))],
+            "task_dep": pushes,
+            "meta": {AFTER: pushes},
+        }
+
+
+def by_subject(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> dict[Reference, list[Reference]]:
+    """The targets that refer to a manifest in their repository, by that manifest."""
+    found: dict[Reference, list[Reference]] = {}
+    for target, image in wanted.items():
+        with suppress(ContentError):  # what is damaged is told where it is pushed
+            subject = dock.outlet.contents.parse(image.descriptor.digest).subject
+            if subject is not None:
+                found.setdefault(target.by_digest(subject.digest), []).append(target)
+    return found
+
+
+def project_of(target: Reference) -> str:
+    """The project in a Harbor that ``target`` belongs to."""
+    return target.repository.partition("/")[0]
+
+
+def _project_tasks(dock: Dock, waiting: Mapping[Reference, HeldImage], harbor: Harbor) -> Iterator[TaskDict]:
+    for project in dict.fromkeys(map(project_of, waiting)):
+
+        def work(project: str = project) -> None:
+            if harbor.ensure(project):
+                log.info("made the project %s", project)
+
+        yield {
+            "basename": "project",
+            "name": project,
+            "doc": f"see to it that there is a project {project}",
+            "actions": [dock.act(f"project:{project}", work)],
+        }
+
+
+def _push(dock: Dock, door: Door, target: Reference, image: HeldImage) -> None:
+    closure = dock.outlet.contents.closure(image.descriptor)
+    before, started = dock.outlet.sent(closure), time.monotonic()
+    log.info("pushing %s to %s", image.reference, target)
+
+    def growing() -> int:
+        return dock.outlet.sent(d for d, blob in closure.items() if not dock.outlet.has_sent(blob))
+
+    with dock.tracker.transfer(str(target), tuple(closure.values()), growing):
+        push.push(dock.skopeo, dock.outlet, door, image, target)
+    dock.there.add(target)
+    size, seconds = dock.outlet.sent(closure) - before, time.monotonic() - started
+    dock.tracker.credit(f"push:{target}", size)
+    log.info("pushed %s: %s bytes, %.1f s", target, f"{size:,}", seconds, extra={"bytes": size, "seconds": round(seconds, 3)})

@@ -1,0 +1,171 @@
+"""Between act 1 and act 2: what must be fetched, what is here already, does the disk have room?
+
+In come the choices that act 1 made, out goes a ``Plan``. Nothing is fetched and nothing written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.bundle import Bundle, BundleImage
+from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
+from pipeline.core.oci import Descriptor, Digest
+from pipeline.steps.choose import Choice, everything
+from pipeline.storage.cache import Cache
+from pipeline.storage.records.packed import Finished
+
+SLACK = 16 * 1024 * 1024
+"""Bytes left for our state and the file system's own."""
+PLATFORM_STATE = 32 * 1024
+"""Bytes of small files and folders that an image/arch takes in the cache, in blocks of 4 KiB."""
+BLOB_OVERHEAD = 2 * 1024
+"""Bytes that a blob takes in an archive beside its own: tar header, padding, framing, its entry in the index; or a block."""
+MAX_VOLUMES = 10_000
+FRAMING = 10_000
+"""One byte in so many at the most goes to the framing of what is stored: 5 in 65,535 with gzip."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Figures in bytes. ``total`` counts each blob once; ``shared`` is what it would be more without sharing."""
+
+    images: int
+    platforms: int
+    blobs: int
+    total: int
+    here: int
+    shared: int
+    referrers: int = 0
+    """What comes along with the images, counted as ``platforms`` are."""
+
+    @property
+    def to_fetch(self) -> int:
+        return self.total - self.here
+
+    @property
+    def copies(self) -> int:
+        return self.platforms + self.referrers
+
+
+PlatformKey = tuple[str, str]
+"""An image/arch: its reference and the slug of its platform."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one file system must take."""
+
+    path: Path
+    needed: int
+    free: int
+
+    @property
+    def is_met(self) -> bool:
+        return self.needed <= self.free
+
+
+def make_plan(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Plan:
+    """What of the chosen images is here. (The layers of a schema 1 image are not known before it is copied.)"""
+    blobs: dict[Digest, Descriptor] = {}
+    platforms = referrers = size = 0
+    for image, choice in everything(chosen):
+        for platform in choice.platforms:
+            platforms, referrers = (platforms + 1, referrers) if image.about is None else (platforms, referrers + 1)
+            try:
+                closure = cache.closure(platform.descriptor)
+            except ContentError:
+                continue
+            size += sum(blob.size for blob in closure)
+            blobs.update((blob.digest, blob) for blob in closure)
+    total = sum(blob.size for blob in blobs.values())
+    here = sum(blob.size for blob in blobs.values() if cache.has(blob))
+    return Plan(len(chosen), platforms, len(blobs), total, here, size - total, referrers)
+
+
+def fetch_order(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Mapping[PlatformKey, frozenset[PlatformKey]]:
+    """Which image/arches should be copied before which, so that a missing layer that several share is fetched by one.
+
+    Of those that lack a layer, the one that lacks the fewest bytes goes first, as the others can go on the soonest then.
+    """
+    lacking: list[tuple[int, PlatformKey, tuple[Descriptor, ...]]] = []
+    for image, choice in everything(chosen):
+        for platform in choice.platforms:
+            missing = cache.missing(platform.descriptor)
+            lacking.append((sum(blob.size for blob in missing), (str(image.reference), platform.slug), missing))
+    first: dict[Digest, PlatformKey] = {}
+    order: dict[PlatformKey, frozenset[PlatformKey]] = {}
+    for _, key, missing in sorted(lacking, key=lambda item: item[0]):
+        owners = {first.setdefault(blob.digest, key) for blob in missing}
+        order[key] = frozenset(owners - {key})
+    return order
+
+
+def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -> tuple[Need, ...]:
+    """What each file system must take: the new blobs, and the archive, as large as it can become.
+
+    An archive that lies there stays until the new one is complete. One that holds these very images, with nothing to
+    fetch, will most likely not be packed again.
+    """
+    wanted: dict[int, tuple[Path, int]] = {}
+
+    def device(path: Path) -> int:
+        return files.existing_ancestor(path).stat().st_dev
+
+    def add(path: Path, size: int) -> None:
+        where, before = wanted.get(device(path), (path, 0))
+        wanted[device(path)] = (where, before + size)
+
+    if plan.to_fetch:
+        add(cache.root, plan.to_fetch + plan.copies * PLATFORM_STATE)
+    listed = tuple(image.reference.listed for image in bundle.images)
+    unchanged = plan.to_fetch == 0 and finished is not None and finished.is_there and finished.references == listed
+    if not bundle.is_cache and not unchanged:
+        folder = bundle.output.destination.parent
+        links = not bundle.output.is_archive and device(folder) == device(cache.root)
+        add(folder, _around(plan) if links else largest_archive(plan))
+    return tuple(Need(path, size + SLACK if size else 0, files.free_space(path)) for path, size in wanted.values())
+
+
+def largest_archive(plan: Plan) -> int:
+    """Bytes, at the most: as if all of it was compressed already, and stored."""
+    return plan.total + plan.total // FRAMING + _around(plan)
+
+
+def _around(plan: Plan) -> int:
+    """Bytes beside those of the blobs."""
+    return plan.blobs * BLOB_OVERHEAD + plan.copies * PLATFORM_STATE
+
+
+def check_disk(found: Sequence[Need]) -> None:
+    """Raises EnvironmentProblem, with the figures, when a disk is too small."""
+    lacking = [need for need in found if not need.is_met]
+    if lacking:
+        lines = [f"{n.path}: {n.needed:,} bytes are needed, {n.free:,} are free" for n in lacking]
+        raise EnvironmentProblem(
+            "not enough room on the disk, so nothing was fetched\n"
+            + "\n".join(lines)
+            + "\nTIP: free some space, or put the cache (-cache) or the archive (-d) on another disk; -force tries all the same"
+        )
+
+
+def check_file_size(bundle: Bundle, plan: Plan) -> None:
+    """FAT cannot hold a file of 4 GiB, and nobody can carry a million volumes. Raises EnvironmentProblem, UsageError."""
+    limit = files.largest_file(bundle.output.destination)
+    output = bundle.output
+    if output.part_size and plan.total // output.part_size >= MAX_VOLUMES:
+        raise UsageError(
+            f"-part-size {output.part_size} would cut {plan.total:,} bytes into more than {MAX_VOLUMES:,} volumes\n"
+            "TIP: use a larger one, e.g. -part-size=2G"
+        )
+    if limit is None or not output.is_archive:
+        return
+    size = output.part_size or largest_archive(plan)
+    if size > limit:
+        what = "volumes that large" if output.part_size else f"a file of up to {size:,} bytes"
+        raise EnvironmentProblem(
+            f"the file system of {output.destination.parent} cannot hold {what}: {limit:,} bytes is its largest file\n"
+            f"TIP: use -part -part-size={limit // 1024**2}M"
+        )

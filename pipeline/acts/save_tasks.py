@@ -1,0 +1,328 @@
+"""The task graph: every step of a save as a doit task, for ``cli`` and ``dodo.py`` alike. All wiring, no logic.
+
+    ACT 1   resolve:<ref>  →  referrers:<bundle>:<ref>       (where they are asked for)
+    ACT 2   copy:<ref>:<platform>  →  index:<bundle>:<ref>
+    ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>          (pack:<bundle>)
+
+Tasks hand small JSON files to each other, never gigabytes: doit hashes its ``file_dep``, and a layout that names every blob by
+digest is a perfect stand-in for the blobs. What no file carries (an order, a codec) stands in ``engine.unchanged``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.acts.actions import Actions
+from pipeline.acts.engine import AFTER, HELD, TaskDict, unchanged
+from pipeline.acts.plan import PlatformKey
+from pipeline.acts.progress import Tracker
+from pipeline.core import files
+from pipeline.core import image_list as imagelist
+from pipeline.core.bundle import Bundle, BundleImage
+from pipeline.core.errors import ContentError, ImageError, UsageError
+from pipeline.core.interruption import Interruption
+from pipeline.core.log import log
+from pipeline.core.oci import Digest
+from pipeline.core.reference import Reference
+from pipeline.registry.distribution import Distribution
+from pipeline.registry.http import Web
+from pipeline.registry.skopeo.client import Skopeo, bytes_below
+from pipeline.registry.throttle import Held
+from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
+from pipeline.steps.choose import Choice, PlatformImage, everything
+from pipeline.storage.cache import INDEX, BundleState, Cache
+from pipeline.storage.records import bundle as description
+from pipeline.storage.records import referrers as attached
+
+HELD_PAUSE = 0.5
+"""Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
+_YEAR_10000 = 253_402_300_800
+LAYOUT_VERSION = 1
+"""Of the archive's contents; a new one makes every bundle pack again."""
+
+
+class Workshop(Actions):
+    """What the tasks of one run share: the cache, skopeo, leases, the wish to stop, and what went wrong."""
+
+    def __init__(self, bundle: Bundle, interruption: Interruption, beside: Workshop | None = None) -> None:
+        """``beside`` is the workshop of another bundle on the same cache, in the same run."""
+        super().__init__()
+        self.bundle = bundle
+        self.cache: Cache = beside.cache if beside else Cache(bundle.cache)
+        self.state: BundleState = self.cache.bundle_state(bundle)
+        self.interruption = interruption
+        self.patient = True
+        """False where who runs the tasks can put one off while its registry is held (``engine.run`` can)."""
+        self.when_held = lambda: interruption.wait(HELD_PAUSE)
+        self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
+        self.planned: dict[Reference, Choice] = {}
+        self.tracker = Tracker(self.cache.has)
+        self.fetched = 0
+        self._lock = threading.Lock()
+
+    @cached_property
+    def skopeo(self) -> Skopeo:
+        return Skopeo(self.bundle.access, self.interruption, self.patient)
+
+    @cached_property
+    def policy_state(self) -> str:
+        """Another one when the policy, or a key that it names, is another one."""
+        assert self.bundle.access.policy is not None, "who has none does not ask"
+        text = self.bundle.access.policy.read_bytes()
+        keys = [Path(name) for name in re.findall(r'"(/[^"]+)"', text.decode(errors="replace"))]
+        return str(Digest.of(b"".join([text, *(path.read_bytes() for path in keys if path.is_file())])))
+
+    @cached_property
+    def distribution(self) -> Distribution:
+        return Distribution(Web(self.bundle.access, self.skopeo.attempts, self.interruption))
+
+    def known_choice(self, image: BundleImage) -> Choice | None:
+        """What is saved of an image, and what comes along, by the records of act 1; None where they cannot be used."""
+        choice = resolve.known_choice(self.cache, image)
+        return attached.attach(self.cache, self.state, image, choice) if choice else None
+
+    def begin(self) -> None:
+        """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
+
+        Call under the lock. Raises EnvironmentProblem, and OSError where the disk does not take it.
+        """
+        destination = self.bundle.output.destination
+        self.cache.prepare()
+        self.cache.clean_up()
+        split.roll_forward(self.state)
+        compress.remove_leftovers(self.state, self.bundle)
+        for path in (self.bundle.failed_list, self.bundle.output.checksum_file, self.bundle.lock_file, destination):
+            for leftover in files.temporary_leftovers(path) if path else ():
+                if not compress.is_waiting(self.state, leftover):
+                    files.remove(leftover)
+
+    def remember(self, images: Sequence[BundleImage]) -> None:
+        """Keep the list: going on after an interruption needs no typing, and nothing that it needs is pruned."""
+        files.write_if_changed(self.state.kept_list, imagelist.format_list(image.text for image in images))
+        description.write(self.state.description, self.bundle, images)
+
+    def count_fetched(self, size: int) -> None:
+        with self._lock:
+            self.fetched += size
+
+    def action(
+        self, task: str, work: Callable[[], object], image: BundleImage | None = None, img_id: int = 0
+    ) -> Callable[[], Any]:
+        """As ``act``, about an image of the bundle."""
+
+        def unless_held() -> None:
+            if image is not None and not self.patient and _is_held(self, image):
+                raise Held
+            work()
+
+        return self.act(task, unless_held, image.m_id if image else 0, img_id, image.text if image else "")
+
+
+def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
+    """Act 1, of one reference, for all bundles that hold it."""
+    shop, first = wanted[0]
+    name = str(first.reference)
+
+    def work() -> None:
+        for each_shop, image in wanted:
+            _resolve(each_shop, image)
+
+    return {
+        "basename": "resolve",
+        "name": name,
+        "doc": f"what {name} names right now",
+        "actions": [shop.action(f"resolve:{name}", work, first)],
+        "targets": [str(shop.cache.resolved_record(first.reference))],
+        "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
+        "meta": {HELD: partial(_is_held, shop, first)},
+    }
+
+
+def referrers_task(shop: Workshop, image: BundleImage) -> TaskDict:
+    """Act 1, of one image of one bundle: what refers to it. Signatures are made at any time, so it is always asked."""
+    name = f"{shop.bundle.name}:{image.reference}"
+    return {
+        "basename": "referrers",
+        "name": name,
+        "doc": f"what refers to {image.reference} right now",
+        "actions": [shop.action(f"referrers:{name}", partial(_find_referrers, shop, image), image)],
+        "task_dep": [f"resolve:{image.reference}"],
+        "targets": [str(shop.state.referrers(image.reference))],
+        "uptodate": [False],
+        "meta": {HELD: partial(_is_held, shop, image)},
+    }
+
+
+def copy_tasks(
+    shop: Workshop,
+    image: BundleImage,
+    choice: Choice,
+    order: Mapping[PlatformKey, frozenset[PlatformKey]] | None = None,
+) -> Iterator[TaskDict]:
+    """Act 2, of one image: its platforms, then its index.
+
+    ``order`` lets a copy wait for those that fetch layers it lacks too, so that no worker waits that has other work. Without
+    it (plain doit knows no dependency that may fail) the leases alone see to it that a layer is fetched once.
+    """
+    for platform in choice.platforms:
+        name = copy_name(image, platform)
+        before = (order or {}).get((str(image.reference), platform.slug), frozenset())
+        after = sorted(f"copy:{reference}:{slug}" for reference, slug in before)
+        yield {
+            "basename": "copy",
+            "name": name,
+            "doc": f"fetch {_label(image, platform, ' for ')}",
+            "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image, platform.img_id)],
+            "task_dep": after,
+            "meta": {AFTER: after, HELD: partial(_is_held, shop, image)},
+            "file_dep": [str(shop.cache.resolved_record(image.reference))],
+            "targets": [str(copy.folder(shop.cache, image, platform) / INDEX)],
+            "uptodate": [partial(copy.is_current, shop.cache, image, platform), *_policy(shop, image, platform)],
+        }
+    name = f"{shop.bundle.name}:{image.reference}"
+    yield {
+        "basename": "index",
+        "name": name,
+        "doc": f"write the index of {image.reference}",
+        "actions": [
+            shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image)
+        ],
+        "file_dep": [str(copy.folder(shop.cache, image, platform) / INDEX) for platform in choice.platforms],
+        "targets": [str(shop.state.image_index(image.reference))],
+        "uptodate": [
+            unchanged(
+                bundle=shop.bundle.id,
+                top=str(choice.top.digest),
+                platforms=[str(platform.descriptor.digest) for platform in choice.platforms],
+            ),
+            partial(index.is_current, shop.cache, shop.state, image, choice),
+        ],
+    }
+
+
+def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[TaskDict]:
+    """Act 3."""
+    bundle, state, name = shop.bundle, shop.state, shop.bundle.name
+    listed = [item.image.reference.listed for item in saved]
+    packed = everything((item.image, item.choice) for item in saved)
+    references = [str(image.reference) for image, _ in packed]
+    records = [str(state.referrers(item.image.reference)) for item in saved if item.image.referrers is not None]
+    epoch = source_date_epoch()
+    yield {
+        "basename": "tar",
+        "name": name,
+        "doc": "lay out the archive",
+        "actions": [shop.action(f"tar:{name}", partial(tar.lay_out, shop.cache, state, saved, epoch))],
+        "file_dep": [*(str(state.image_index(image.reference)) for image, _ in packed), *records],
+        "targets": [str(state.archive_layout)],
+        "uptodate": [
+            unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
+            partial(tar.is_current, state),
+        ],
+    }
+    yield {
+        "basename": "compress",
+        "name": name,
+        "doc": "write the archive",
+        "actions": [shop.action(f"compress:{name}", partial(_compress, shop))],
+        "file_dep": [str(state.archive_layout)],
+        "targets": [str(state.packed)],
+        "uptodate": [
+            unchanged(
+                bundle=bundle.id,
+                compression=bundle.output.compression.value,
+                level=bundle.output.level,
+                part_size=bundle.output.part_size,
+            ),
+            partial(compress.is_current, state, bundle),
+        ],
+    }
+    yield {
+        "basename": "split",
+        "name": name,
+        "doc": "give the archive or its volumes their names and checksums",
+        "actions": [shop.action(f"split:{name}", partial(split.split, shop.cache, state, bundle, listed))],
+        "file_dep": [str(state.packed)],
+        "targets": [str(state.output)],
+        "uptodate": [
+            unchanged(bundle=bundle.id, references=listed),
+            partial(split.is_current, shop.cache, state, bundle),
+        ],
+    }
+    yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
+
+
+def copy_name(image: BundleImage, platform: PlatformImage) -> str:
+    return f"{image.reference}:{platform.slug}"
+
+
+def _label(image: BundleImage, platform: PlatformImage, between: str = " ") -> str:
+    """What people call an image/arch; what came along has no platform."""
+    return f"{image.reference}{between}{platform.platform}" if image.about is None else str(image.reference)
+
+
+def source_date_epoch() -> int | None:
+    """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None. Raises UsageError for what is no time."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not (re.fullmatch("[0-9]{1,12}", text) and int(text) < _YEAR_10000):
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!a} is no time in seconds since 1970\nTIP: unset it, or use 'date +%s'")
+    return int(text) if text else None
+
+
+def _is_held(shop: Workshop, image: BundleImage) -> bool:
+    return shop.skopeo.is_held(image.source.registry)
+
+
+def _policy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> Iterator[object]:
+    """What was fetched without this policy is held to it, too."""
+    if shop.bundle.access.policy is not None and copy.is_held_to_policy(image, platform):
+        yield unchanged(policy=shop.policy_state, digest=str(platform.descriptor.digest))
+
+
+def _resolve(shop: Workshop, image: BundleImage) -> None:
+    choice = resolve.resolve(shop.cache, shop.skopeo, image)
+    planned = shop.planned.get(image.reference)
+    if planned is not None and replace(planned, referrers=(), lost=()) != choice:
+        raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
+    platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
+    log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
+
+
+def _find_referrers(shop: Workshop, image: BundleImage) -> None:
+    choice = resolve.known_choice(shop.cache, image)
+    if choice is None:
+        raise ContentError("it could not be read from the cache; run the command again")
+    found = referrers.find(shop.cache, shop.distribution, shop.skopeo, image, choice)
+    attached.write(shop.state, image, found)
+    planned = shop.planned.get(image.reference)
+    if planned is not None and planned != attached.attach(shop.cache, shop.state, image, choice):
+        raise ImageError(f"what refers to {image.reference} has changed since; run the same command again")
+    log.debug("%s: %d manifests refer to it", image.reference, len(found.referrers))
+
+
+def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
+    started = time.monotonic()
+    label = _label(image, platform)
+    log.info("copying %s", label)
+    growing = partial(bytes_below, files.temporary_beside(copy.folder(shop.cache, image, platform)))
+    with shop.tracker.transfer(label, shop.cache.missing(platform.descriptor), growing):
+        size = copy.copy(shop.cache, shop.skopeo, shop.leases, image, platform)
+    shop.count_fetched(size)
+    shop.tracker.credit(f"copy:{copy_name(image, platform)}", size)
+    seconds = time.monotonic() - started
+    figures = {"bytes": size, "seconds": round(seconds, 3)}
+    log.info("copied %s: %s bytes, %.1f s", label, f"{size:,}", seconds, extra=figures)
+
+
+def _compress(shop: Workshop) -> None:
+    output = shop.bundle.output
+    log.info("writing %s", output.destination)
+    compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.tracker.add)

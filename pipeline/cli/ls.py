@@ -1,0 +1,73 @@
+"""``image-tools ls SOURCE``: what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.cli.arguments import DEBUG, JSON, parse, print_json, print_lines
+from pipeline.cli.go_flags import FlagSet
+from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
+from pipeline.reader.contents import open_contents
+from pipeline.reader.listing import ListedImage, ListedReferrer, Listing, make_listing
+from pipeline.ui.terminal import bytes_text, kind_text, referrers_text
+
+FLAGS = FlagSet("ls", (DEBUG, JSON))
+ABOUT = """
+image-tools ls SOURCE lists the images in SOURCE: an archive, volumes (the name of one, or what
+they have in common), or a folder. Nothing is unpacked.
+
+Examples:
+  image-tools ls saved-images.tar.gz
+  image-tools ls saved-images.tar.gz -json
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    given = parse(FLAGS, arguments, ABOUT)
+    if isinstance(given, int):
+        return given
+    values, source = given
+    listing = make_listing(open_contents(source))
+    if values.get("json"):
+        print_json(listing.to_json())
+    else:
+        print_lines(*_lines(listing))
+    return EXIT_OK if listing.is_whole else EXIT_SOME_FAILED
+
+
+def _lines(listing: Listing) -> Iterator[str]:
+    for image in listing.images:
+        yield from _image(image)
+    yield from (f"cannot be read: {problem}" for problem in listing.problems)
+    platforms = sum(not each.is_attestation for image in listing.images for each in image.platforms)
+    images = f"{len(listing.images)} images{referrers_text(listing.referrers)}"
+    yield (
+        f"{images}, {platforms} image/arches, {listing.blobs} blobs, {bytes_text(listing.size)}"
+        f" ({bytes_text(listing.total - listing.size)} saved by sharing)"
+    )
+
+
+def _image(image: ListedImage) -> Iterator[str]:
+    yield image.reference
+    if image.problem:
+        yield "    damaged: " + image.problem.partition("\n")[0]
+        yield ""
+        return
+    shared = f", {bytes_text(image.shared)} of it shared" if image.shared else ""
+    yield f"    {image.digest}  {bytes_text(image.size)}{shared}"
+    for each in image.platforms:
+        if each.digest == image.digest:
+            yield f"    {each.platform or 'no platform'}"
+        else:
+            name = "attestation" if each.is_attestation else each.platform or "no platform"
+            yield f"    {name:<16} {each.digest}  {bytes_text(each.size)}"
+    for referrer in image.referrers:
+        yield f"    {kind_text(referrer.artifact_type):<16} {referrer.digest}  {bytes_text(referrer.size)}"
+        yield f"    {'':<16} of {_subject(image, referrer)}"
+    yield ""
+
+
+def _subject(image: ListedImage, referrer: ListedReferrer) -> str:
+    """What it refers to, by the name that it has above."""
+    names = {image.digest: "the image", **{each.digest: each.platform for each in image.platforms if each.platform}}
+    return names.get(referrer.subject) or str(referrer.subject)

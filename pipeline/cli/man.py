@@ -1,0 +1,83 @@
+"""``image-tools man``: the manual page, in roff, from the same source as help and completion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pipeline import __version__
+from pipeline.cli.catalogue import COMMANDS, Command
+from pipeline.cli.go_flags import Flag
+
+EXIT_CODES = (
+    ("0", "all images were saved or loaded; all is intact"),
+    ("1", "some failed; the bundle holds the rest, or the earlier one was kept"),
+    ("2", "bad usage or bad input; nothing was done"),
+    ("3", "it could not: no skopeo or too old, the cache is in use, the disk is full, no image was saved"),
+    ("130, 143", "interrupted by Ctrl-C or SIGTERM; what was fetched is kept"),
+)
+FILES = (
+    ("saved-images.tar.gz, .part0, .part1, ...", "the bundle; also .sha256 beside it, for sha256sum"),
+    ("saved-image-cache/", "what was fetched, so that the next run finds what is done"),
+    ("save-failed.txt", "the images that failed"),
+)
+VARIABLES = (
+    ("NO_COLOR", "set to anything but nothing: no colours"),
+    ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "where registry logins are kept, as for skopeo and docker"),
+    ("SOURCE_DATE_EPOCH", "the time that stands in archives, instead of the newest image's"),
+    ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "proxies, as for skopeo"),
+)
+DESCRIPTION = (
+    "image-tools turns a list of container images into one bundle (a tarball, on request in volumes) and brings it into the "
+    "registry on the other side of an air gap. Whatever happens on the way, the same command once more goes on where it "
+    "stopped: it repeats nothing that is done."
+)
+
+
+def page() -> str:
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield f'.TH IMAGE\\-TOOLS 1 "" "image\\-tools {__version__}" "User Commands"'
+    yield from (".SH NAME", r"image\-tools \- carry container images across an air gap")
+    yield ".SH SYNOPSIS"
+    for command in COMMANDS:
+        yield f".B image\\-tools {_roff(command.words)}"
+        if command.usage:
+            yield _text(command.usage)
+        yield ".br"
+    yield from (".SH DESCRIPTION", _text(DESCRIPTION))
+    yield ".SH COMMANDS"
+    for command in COMMANDS:
+        yield from _command(command)
+    for title, entries in (("EXIT STATUS", EXIT_CODES), ("FILES", FILES), ("ENVIRONMENT", VARIABLES)):
+        yield f".SH {title}"
+        for name, text in entries:
+            yield from (".TP", f".B {_roff(name)}", _text(text))
+    yield from (".SH SEE ALSO", ".BR skopeo (1),", ".BR docker\\-login (1),", ".BR split (1)")
+
+
+def _command(command: Command) -> Iterator[str]:
+    yield f'.SS "image\\-tools {_roff(command.words)}"'
+    yield _text(command.summary[0].upper() + command.summary[1:] + ".")
+    for flag in command.flags:
+        yield from _flag(flag)
+    if command.examples:
+        yield from (".PP", "Examples:", ".PP", ".nf", ".RS", *(_text(example) for example in command.examples), ".RE", ".fi")
+
+
+def _flag(flag: Flag) -> Iterator[str]:
+    kind, default = flag.kind_and_default()
+    yield ".TP"
+    yield f".BR \\-{_roff(flag.name)}" + (f" \" \" \\fI{kind}\\fR" if kind else "")
+    yield _text(flag.help + default)
+
+
+def _text(text: str) -> str:
+    """A line of text: one that begins with a dot or an apostrophe would be a request."""
+    return re.sub(r"^([.'])", r"\\&\1", _roff(text))
+
+
+def _roff(text: str) -> str:
+    return text.replace("\\", r"\e").replace("-", r"\-")

@@ -1,0 +1,132 @@
+"""``image-tools serve SOURCE``: a read-only registry straight from an archive, its volumes, or a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.cli.arguments import DEBUG, parse
+from pipeline.cli.go_flags import Flag, FlagSet, Value
+from pipeline.cli.signals import stopping
+from pipeline.core.errors import EXIT_OK, InputError, Interrupted, UsageError
+from pipeline.core.interruption import Interruption
+from pipeline.core.log import log
+from pipeline.reader.contents import Contents, open_contents
+from pipeline.reader.serve import Held, RegistryServer
+from pipeline.ui.terminal import harmless, referrers_text
+
+DEFAULT_LISTEN = "127.0.0.1:5000"
+FLAGS = FlagSet(
+    "serve",
+    (
+        DEBUG,
+        Flag("listen", DEFAULT_LISTEN, "address to listen on; port 0 takes a free one, host 0.0.0.0 or [::] all interfaces"),
+        Flag("password-file", "", "file with the password of -user, on its first line"),
+        Flag("tls-cert", "", "certificate file (PEM, with its chain); goes with -tls-key"),
+        Flag("tls-key", "", "file with the key of the certificate (PEM)"),
+        Flag("user", "", "ask for a login with this name; goes with -password-file"),
+    ),
+)
+ABOUT = """
+image-tools serve SOURCE is a registry with the images in SOURCE (an archive, volumes, or a
+folder), for everything that can pull. Nothing is unpacked, nothing can be changed. Ctrl-C ends it.
+
+Examples:
+  image-tools serve saved-images.tar.gz
+  image-tools serve /media/stick/saved-images.tar.gz.part0 -listen 0.0.0.0:5000 \\
+      -tls-cert server.pem -tls-key server.key -user reader -password-file password.txt
+"""
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):([0-9]{1,5})")
+_POLL = 3600.0
+
+
+def run(arguments: Sequence[str]) -> int:
+    given = parse(FLAGS, arguments, ABOUT)
+    if isinstance(given, int):
+        return given
+    values, source = given
+    host, port = _address(str(values.get("listen", DEFAULT_LISTEN)))
+    tls, login = _tls(values), _login(values)
+    contents = open_contents(source)
+    for problem in contents.problems:
+        log.warning("%s", problem)
+    if login and not tls and not _is_loopback(host):
+        log.warning("passwords and images go over the network as they are: see -tls-cert")
+    interruption = Interruption()
+    with stopping(interruption), RegistryServer(
+        Held(contents), host, port, tls=tls, login=login, on_request=_log_request
+    ) as server:
+        _say(contents, source, server, tls is not None)
+        with contextlib.suppress(Interrupted):
+            while True:
+                interruption.sleep(_POLL)
+    # This is how it is meant to end.
+    return EXIT_OK
+
+
+def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool) -> None:
+    image = contents.held[0].reference
+    name = f"{server.host}/{image.repository}" + (f":{image.tag}" if image.tag else f"@{image.digest}")
+    referrers = len(contents.along)
+    flag = "" if is_tls else " --tls-verify=false"
+    held = f"{len(contents.held) - referrers} images{referrers_text(referrers)}"
+    print(
+        f"serving {held} from {harmless(str(source))} at {server.url}, until Ctrl-C\n"
+        f"try: skopeo inspect{flag} docker://{name}",
+        flush=True,
+    )
+
+
+def _log_request(method: str, path: str, status: int) -> None:
+    log.debug("%s %s %d", method, path, status)
+
+
+def _address(text: str) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match[2]) > 65535:
+        raise UsageError(f'invalid address "{harmless(text)}" for -listen: use host:port, e.g. {DEFAULT_LISTEN}')
+    return match[1].strip("[]") or "0.0.0.0", int(match[2])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls(values: Mapping[str, Value]) -> tuple[Path, Path] | None:
+    certificate, key = (str(values.get(flag, "")) for flag in ("tls-cert", "tls-key"))
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise UsageError("-tls-cert and -tls-key go together")
+    for flag, name in (("tls-cert", certificate), ("tls-key", key)):
+        if not Path(name).is_file():
+            raise UsageError(f"-{flag} {name}: there is no such file")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError([f"{certificate} and {key} are no certificate with its key: {error}"]) from error
+    return Path(certificate), Path(key)
+
+
+def _login(values: Mapping[str, Value]) -> tuple[str, str] | None:
+    user, name = (str(values.get(flag, "")) for flag in ("user", "password-file"))
+    if not user and not name:
+        return None
+    if not user or not name or ":" in user:
+        raise UsageError("-user and -password-file go together, and a user's name holds no colon")
+    try:
+        lines = Path(name).read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError([f"cannot read the password file {name}: {error}"]) from error
+    if not lines or not lines[0]:
+        raise InputError([f"the password file {name} is empty"])
+    return user, lines[0]
+
+

@@ -1,0 +1,108 @@
+"""``image-tools verify SOURCE [-registry REGISTRY]``: is it whole? Is it there?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.cli.arguments import ACCESS, DEBUG, JSON, PROJECT, chosen, default_project, parse, print_json, print_lines
+from pipeline.cli.go_flags import Flag, FlagSet, Value
+from pipeline.cli.signals import stopping
+from pipeline.config import settings
+from pipeline.core.bundle import MAX_JOBS
+from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
+from pipeline.core.interruption import Interruption
+from pipeline.core.reference import Reference
+from pipeline.reader.contents import HeldImage, open_contents
+from pipeline.reader.verify import Report, check, compare
+from pipeline.registry import harbor
+from pipeline.registry.distribution import Distribution
+from pipeline.registry.http import Web
+from pipeline.registry.skopeo.client import Skopeo
+from pipeline.ui.terminal import bytes_text, referrers_text
+
+FLAGS = FlagSet(
+    "verify",
+    (
+        *ACCESS,
+        DEBUG,
+        PROJECT,
+        Flag("j", 0, f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"),
+        JSON,
+        Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
+        Flag("repo-type", "", "repository type, can be 'harbor': images have the names that load gave them there"),
+    ),
+)
+ABOUT = """
+image-tools verify SOURCE reads all of SOURCE (an archive, volumes, or a folder) and reports
+everything that is damaged or missing, and which images that breaks. With -registry it asks
+the registry whether all images of SOURCE are there, bit for bit.
+
+Examples:
+  image-tools verify saved-images.tar.gz
+  image-tools verify saved-images.tar.gz -registry registry.internal:5000
+"""
+SHOWN = 8
+"""Images that a fault breaks, by name; the rest are counted. JSON has them all."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    given = parse(FLAGS, arguments, ABOUT)
+    if isinstance(given, int):
+        return given
+    values, source = given
+    interruption = Interruption()
+    with stopping(interruption):
+        report = _report(values, source, interruption)
+    if values.get("json"):
+        print_json(report.to_json())
+    else:
+        print_lines(*_lines(report, bool(values.get("registry"))))
+    if not report.is_readable:
+        return EXIT_COULD_NOT
+    return EXIT_SOME_FAILED if report.faults else EXIT_OK
+
+
+def _report(values: Mapping[str, Value], source: Path, interruption: Interruption) -> Report:
+    given = chosen(values)
+    if values.get("registry"):
+        registry = settings.check_source(str(values["registry"]))
+        jobs = settings.jobs(given) if given.given("jobs") else 4
+        access = settings.access(given)
+        skopeo = Skopeo(access, interruption)
+        distribution = Distribution(Web(access, skopeo.attempts, interruption), mirrors=False)
+        project = default_project(values)
+
+        def place(image: HeldImage) -> Reference:
+            return harbor.place(image, registry, project) if project else image.at(registry)
+
+        return compare(open_contents(source), place, skopeo, distribution, jobs, interruption)
+    jobs = settings.jobs(given) if given.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
+    return check(source, jobs, interruption)
+
+
+def _lines(report: Report, is_registry: bool) -> Iterator[str]:
+    for fault in report.faults:
+        yield f"{fault.what}: {fault.problem}".replace("\n", "\n    ")
+        more = len(fault.breaks) - SHOWN
+        yield from (f"    breaks {name}" for name in fault.breaks[:SHOWN])
+        if more > 0:
+            yield f"    and {more} more"
+    if not report.is_readable:
+        yield f"{report.source}: so much is wrong that the images in it cannot be told"
+        return
+    looked = _images(report) if is_registry else _looked_at(report)
+    if report.faults:
+        yield f"{len(report.faults)} faults, {len(report.broken)} of {report.images} images broken ({looked})"
+    else:
+        yield f"all is there, bit for bit: {looked}" if is_registry else f"all is intact: {looked}"
+
+
+def _images(report: Report) -> str:
+    return f"{report.images} images{referrers_text(report.referrers)}"
+
+
+def _looked_at(report: Report) -> str:
+    sums = f", {report.checksums} checksums" if report.checksums is not None else ", no checksum file"
+    return f"{_images(report)}, {report.blobs} blobs, {bytes_text(report.size)}{sums}"

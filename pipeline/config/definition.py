@@ -1,0 +1,336 @@
+"""Bundle definitions: a YAML file becomes bundles, or all that is wrong with it at once, with line and column.
+
+``keys`` describes what may stand in a definition; ``schema`` makes the JSON Schema of editors from the same tables. Paths are
+relative to the file. ``${NAME}`` is replaced where ``environment`` declares NAME, and nowhere else. Unknown keys, wrong types
+and bad references are all reported, with the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from pipeline.config import digest_lock as lock
+from pipeline.config import settings
+from pipeline.config.keys import (
+    IMAGE_KEYS,
+    KEYS,
+    LISTS,
+    NAME,
+    NUMBERS,
+    VARIABLE_NAME,
+    asked_platforms,
+    check,
+    from_text,
+    in_keys,
+)
+from pipeline.config.settings import PATHS, Settings
+from pipeline.config.yaml_document import Document, Entry, kind, nearest, shown
+from pipeline.core import bundle
+from pipeline.core import image_list as imagelist
+from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
+from pipeline.core.errors import InputError, UsageError
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
+_TYPES = {bool: "true or false", int: "a whole number"}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The bundles of one file, in its order, and what it says about them by name."""
+
+    path: Path
+    bundles: tuple[Bundle, ...]
+    descriptions: Mapping[str, str]
+
+
+def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collection[str] = ()) -> Definition:
+    """Read a definition. Raises InputError, with all that is wrong.
+
+    ``overrides`` (from flags, with absolute paths) win over what it says, of the bundles ``only``, or of all. What is wrong
+    with them is raised in the words of flags, as UsageError or InputError.
+    """
+    for key, value in (overrides or {}).items():
+        if key != "jobs":  # too many are no error there
+            check(key, value)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError([f"cannot read the bundle definition {path}: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise InputError([f"{path}: the definition is not UTF-8 text; save it as UTF-8"]) from error
+    document = Document(path, text)
+    definition = _Reader(document, overrides or {}, only).read()
+    if document.problems:
+        raise InputError(document.problems)
+    return definition
+
+
+def conflicts(bundles: Iterable[Bundle], apart_from: Collection[str] = ()) -> Iterator[tuple[Bundle, str]]:
+    """Where bundles would undo each other's results: the bundle, and what it has in common with which."""
+    users: dict[Path, tuple[str, str]] = {}
+    sources: dict[tuple[Path, str], tuple[str, str]] = {}
+    for each in bundles:
+        for key, path in (("destination", each.output.destination), ("failed-list", each.failed_list)):
+            mine = (each.name, key)
+            other, its_key = users.setdefault(path, mine)
+            if (other, its_key) != mine and key not in apart_from:
+                yield each, f"'{key}' of '{each.name}' is '{its_key}' of '{other}', too: {path}"
+        for image in each.images:
+            place = (each.cache, str(image.reference))
+            other, source = sources.setdefault(place, (each.name, str(image.source)))
+            if source != str(image.source):
+                yield each, (
+                    f"{image.reference} comes from {source} in '{other}' and from {image.source} in '{each.name}', "
+                    "but one cache holds one of them: use one source, or give the bundles a 'cache' each"
+                )
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value and where it stands."""
+
+    value: Any
+    node: yaml.Node
+
+
+class _Reader:
+    """Walks a document; what is wrong goes to its problems."""
+
+    def __init__(self, document: Document, overrides: Mapping[str, Any], only: Collection[str]) -> None:
+        self._document = document
+        self._base = document.path.absolute().parent
+        self._overrides = overrides
+        self._only = only
+        self._variables: dict[str, str] = {}
+
+    def read(self) -> Definition:
+        root, path = self._document.root, self._document.path
+        bundles: dict[str, Bundle] = {}
+        descriptions: dict[str, str] = {}
+        if root is None:
+            if not self._document.problems:
+                self._document.add(None, f"{path}: the definition is empty; it needs 'bundles:' with a name and 'images:'")
+            return Definition(path, (), {})
+        top = self._document.mapping(root, ("environment", "defaults", "bundles"))
+        if "environment" in top:
+            self._read_environment(top["environment"].value)
+        defaults = self._settings(self._document.mapping(top["defaults"].value, KEYS)) if "defaults" in top else {}
+        named = self._document.mapping(top["bundles"].value, None) if "bundles" in top else {}
+        if not named and not self._document.problems:
+            self._problem(root, "it needs 'bundles:' with a name and 'images:' for each bundle")
+        for name, entry in named.items():
+            made = self._bundle(name, entry, defaults, descriptions)
+            if made is not None:
+                bundles[name] = made
+        for each, problem in conflicts(bundles.values(), self._overrides):
+            self._problem(named[each.name].key, problem)
+        return Definition(path, tuple(bundles.values()), descriptions)
+
+    def _bundle(
+        self, name: str, entry: Entry, defaults: Mapping[str, _Given], descriptions: dict[str, str]
+    ) -> Bundle | None:
+        if not re.fullmatch(NAME, name):
+            self._problem(entry.key, f"{shown(name)} cannot be a bundle's name: use letters, digits, '.', '_' and '-'")
+        body = self._document.mapping(entry.value, ("description", "images", *KEYS))
+        given = {**defaults, **self._settings({key: body[key] for key in body if key in KEYS})}
+        values = self._values(given, name)
+        images: tuple[BundleImage, ...] = ()
+        if "images" in body:
+            images = self._images(name, body["images"].value, given)
+        elif isinstance(entry.value, yaml.MappingNode):
+            self._problem(entry.key, f"the bundle '{name}' has no 'images:'")
+        if "description" in body:
+            descriptions[name] = self._text(body["description"].value) or ""
+        return self._make(name, entry.key, images, values, given)
+
+    def _make(
+        self,
+        name: str,
+        node: yaml.Node,
+        images: tuple[BundleImage, ...],
+        values: dict[str, Any],
+        given: Mapping[str, _Given],
+    ) -> Bundle | None:
+        """Each setting that does not fit is reported where it stands, and left out, to find the next one."""
+        while True:
+            try:
+                return settings.make_bundle(
+                    Settings(values, self._base), images, name, self._base / f"{name}{lock.SUFFIX}"
+                )
+            except (InputError, UsageError) as error:
+                text, keys = in_keys(error)
+                if any(key in self._overrides for key in keys):
+                    raise
+                if "part" in keys and "part" not in given:
+                    text, keys = text.replace("'part'", "'part-size'"), ["part-size", "part"]
+                places = [given[key].node for key in keys if key in given]
+                self._problem(places[0] if places else node, text)
+                wrong = [key for key in keys if key in values]
+                if not wrong:
+                    return None
+                for key in wrong[:1] if "part" not in wrong else ("part", "part-size"):
+                    values.pop(key, None)
+
+    def _values(self, given: Mapping[str, _Given], name: str) -> dict[str, Any]:
+        """What holds for the bundle ``name``: flags, then its own settings, then the defaults of the file."""
+        values = {key: item.value for key, item in given.items()}
+        # A definition cuts a bundle by naming the size; on the command line, -part does.
+        if not values.setdefault("part", "part-size" in values):
+            values.pop("part-size", None)
+        return values if self._only and name not in self._only else {**values, **self._overrides}
+
+    # Images
+
+    def _images(self, name: str, node: yaml.Node, given: Mapping[str, _Given]) -> tuple[BundleImage, ...]:
+        found: dict[str, BundleImage] = {}
+        places: dict[str, str] = {}
+        entries = self._document.sequence(node)
+        if not entries and isinstance(node, yaml.SequenceNode):
+            self._problem(node, f"the bundle '{name}' holds no image")
+        for entry in entries:
+            for place, image in self._entry(entry, given, name):
+                key = str(image.reference)
+                first = found.setdefault(key, bundle.renumbered(image, len(found) + 1))
+                places.setdefault(key, place)
+                if (first.platforms, first.source) != (image.platforms, image.source):
+                    other = f"with other platforms, or another source, than at {places[key]}"
+                    self._document.add(entry.start_mark, f"{place}: {shown(image.text)} stands here {other}")
+        return tuple(found.values())
+
+    def _entry(
+        self, node: yaml.Node, given: Mapping[str, _Given], name: str
+    ) -> Iterator[tuple[str, BundleImage]]:
+        """The images of one entry, each with the place of its reference."""
+        if isinstance(node, yaml.MappingNode):
+            body = self._document.mapping(node, ("image", "list", *IMAGE_KEYS))
+            if ("image" in body) == ("list" in body):
+                self._problem(node, "an entry names either an 'image' or a 'list'")
+                return
+            given = {**given, **self._settings({key: body[key] for key in body if key in IMAGE_KEYS})}
+            what = (body.get("image") or body["list"]).value
+        else:
+            body, what = {}, node
+        values = Settings(self._values(given, name), self._base)
+        platforms = self._attempt(node, lambda: asked_platforms(values))
+        source = self._attempt(node, lambda: settings.source(values))
+        lines = self._list(what) if "list" in body else self._line(what)
+        for line in lines if platforms is not None and source is not None else ():
+            place = f"{line.origin}:{line.number}" if "list" in body else self._document.place(what.start_mark)
+            yield place, bundle.image(line, 0, source or "", platforms or PlatformFilter())
+
+    def _line(self, node: yaml.Node) -> tuple[imagelist.Line, ...]:
+        text = self._text(node)
+        if text is None:
+            return ()
+        try:
+            line = imagelist.parse_line(text, "", 0)
+        except InputError as error:
+            for problem in error.problems:
+                self._problem(node, problem.removeprefix(":0: "))
+            return ()
+        if line is None:
+            self._problem(node, f"{shown(text)} is a comment, not an image")
+        return (line,) if line is not None else ()
+
+    def _list(self, node: yaml.Node) -> tuple[imagelist.Line, ...]:
+        text = self._text(node)
+        path = self._attempt(node, lambda: settings.absolute(text, self._base)) if text is not None else None
+        if text is None or path is None:
+            return ()
+        origin = str(self._document.path.parent / text)
+        try:
+            return imagelist.parse(path.read_bytes(), origin)
+        except OSError as error:
+            self._problem(node, f"cannot read the image list {origin}: {error.strerror}")
+        except InputError as error:
+            for problem in error.problems:
+                self._document.add(node.start_mark, problem)
+        return ()
+
+    # Settings
+
+    def _settings(self, body: Mapping[str, Entry]) -> dict[str, _Given]:
+        values = {key: (self._value(key, entry.value), entry.value) for key, entry in body.items()}
+        return {key: _Given(value, node) for key, (value, node) in values.items() if value is not None}
+
+    def _value(self, key: str, node: yaml.Node) -> Any:
+        """None, and a problem, where it is not what ``key`` takes."""
+        default = KEYS[key].default
+        if not isinstance(default, str):
+            value = self._typed(key, type(default), node)
+        elif key in LISTS and isinstance(node, yaml.SequenceNode):
+            words = [self._text(item, numbers=True) for item in node.value]
+            value = None if None in words else ",".join(word for word in words if word is not None)
+        else:
+            value = self._text(node, numbers=key in NUMBERS, may_be_empty=not default)
+        if value is None or not self._attempt(node, lambda: check(key, value)):
+            return None
+        if key in PATHS and value:
+            return self._attempt(node, lambda: str(settings.absolute(value, self._base)))
+        return value
+
+    def _typed(self, key: str, wanted: type, node: yaml.Node) -> Any:
+        value = self._document.scalar(node)
+        found = kind(node)
+        if isinstance(value, str) and _VARIABLE.search(value):
+            text = self._expand(value, node)
+            if text is None:
+                return None
+            value, found = from_text(text), f"{shown(text)}, which is what {value} stands for"
+        if type(value) is wanted:
+            return value
+        hint = "; leave out the quotes" if type(from_text(str(value))) is wanted else ""
+        self._problem(node, f"'{key}' is {_TYPES[wanted]}, not {found}{hint}")
+        return None
+
+    def _text(self, node: yaml.Node, *, numbers: bool = False, may_be_empty: bool = False) -> str | None:
+        if numbers and type(value := self._document.scalar(node)) is int:
+            return str(value)
+        text = self._document.text(node, may_be_empty)
+        return None if text is None else self._expand(text, node)
+
+    # The environment
+
+    def _read_environment(self, node: yaml.Node) -> None:
+        for name, entry in self._document.mapping(node, None).items():
+            default = self._document.scalar(entry.value)
+            if not re.fullmatch(VARIABLE_NAME, name):
+                self._problem(entry.key, f"{shown(name)} cannot be the name of an environment variable")
+            elif default is None:
+                self._variables[name] = os.environ.get(name, "")
+                if not self._variables[name]:
+                    self._problem(entry.key, f"the environment variable {name} is not set, and has no default here")
+            else:
+                self._variables[name] = os.environ.get(name, self._document.text(entry.value, may_be_empty=True) or "")
+
+    def _expand(self, text: str, node: yaml.Node) -> str | None:
+        """``text`` with the variables in it; None, and a problem, where one is not declared."""
+        unknown = [name for name in _VARIABLE.findall(text) if name not in self._variables]
+        for name in unknown:
+            hint = nearest(name, self._variables) if self._variables else "declare it under 'environment:'"
+            self._problem(node, f"${{{name}}} is not declared under 'environment:': {hint}")
+        bare = [name for name in _BARE_VARIABLE.findall(text) if name in self._variables]
+        for name in bare:
+            self._problem(node, f"${name} stays as it is; write ${{{name}}} for the environment variable")
+        return None if unknown or bare else _VARIABLE.sub(lambda match: self._variables[match[1]], text)
+
+    # Problems
+
+    def _attempt(self, node: yaml.Node, work: Callable[[], _T]) -> _T | None:
+        try:
+            return work()
+        except (InputError, UsageError) as error:
+            self._problem(node, in_keys(error)[0])
+            return None
+
+    def _problem(self, node: yaml.Node, text: str) -> None:
+        self._document.problem(node, text)

@@ -1,0 +1,1 @@
+"""Values (OCI objects, references, bundles) and ground (errors, files, log, interruption). Imports no other package."""

@@ -1,0 +1,289 @@
+"""What is to be saved, and how: flags, lists and definitions become one frozen ``Bundle``.
+
+Everything that can be wrong in the input is found here, before anything is done, and raised as ``UsageError`` or
+``InputError``. Paths in a ``Bundle`` are absolute.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pipeline.core import reference
+from pipeline.core.errors import UsageError
+from pipeline.core.image_list import Line
+from pipeline.core.oci import Digest, Platform
+from pipeline.core.reference import Reference
+
+DEFAULT_ARCHITECTURES = "amd64,arm64"
+DEFAULT_CACHE = "saved-image-cache"
+DEFAULT_FAILED_LIST = "save-failed.txt"
+DEFAULT_PART_SIZE = "2G"
+DEFAULT_RETRIES = 3
+MAX_JOBS = 20
+
+# The names that containerd's platforms package normalises, so that people may write what `uname -m` says.
+_ALIASES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "i386": ("386", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+_DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
+KNOWN_ARCHITECTURES = frozenset(
+    "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
+)
+_WORD = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_ARTIFACT_TYPE = re.compile(r"[A-Za-z0-9*!#$&^_.+/-]+")
+_SIZE = re.compile(r"([0-9]{1,18})([KMGTkmgt]?)")
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture that was asked for; without a variant it stands for all of them."""
+
+    name: str
+    variant: str = ""
+
+    def matches(self, platform: Platform) -> bool:
+        if self.name != platform.architecture:
+            return False
+        default = _DEFAULT_VARIANTS.get(self.name, "")
+        return not self.variant or self.variant == (platform.variant or default)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.variant}" if self.variant else self.name
+
+
+@dataclass(frozen=True)
+class PlatformFilter:
+    """Which platforms are asked for. An empty tuple means every architecture, or every operating system."""
+
+    architectures: tuple[Architecture, ...] = ()
+    systems: tuple[str, ...] = ()
+
+    def matches(self, platform: Platform) -> bool:
+        if self.systems and platform.os not in self.systems:
+            return False
+        return not self.architectures or any(a.matches(platform) for a in self.architectures)
+
+    def __str__(self) -> str:
+        text = ",".join(map(str, self.architectures)) or "all"
+        return f"{text} on {','.join(self.systems)}" if self.systems else text
+
+
+class Compression(enum.Enum):
+    """The values of ``-compress``."""
+
+    GZIP = "gzip"
+    ZSTD = "zstd"
+    DIR = "dir"
+
+
+DEFAULT_DESTINATIONS = {Compression.GZIP: "saved-images.tar.gz", Compression.ZSTD: "saved-images.tar.zst"}
+
+
+@dataclass(frozen=True)
+class ArtifactTypes:
+    """Which artifacts are asked for, by patterns (``application/vnd.dev.cosign.*``); none means all."""
+
+    patterns: tuple[str, ...] = ()
+
+    def matches(self, artifact_type: str) -> bool:
+        return not self.patterns or any(fnmatchcase(artifact_type, pattern) for pattern in self.patterns)
+
+    def __str__(self) -> str:
+        return ",".join(self.patterns) or "all"
+
+
+@dataclass(frozen=True)
+class Referrer:
+    """A manifest that refers to ``subject``: by a field of that name, or, with a ``tag``, by cosign's convention."""
+
+    subject: Digest
+    digest: Digest
+    media_type: str
+    size: int
+    artifact_type: str
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class BundleImage:
+    """One image of a bundle: what it is called, where it is fetched, which of its platforms. ``m_id`` counts from 1."""
+
+    reference: Reference
+    source: Reference
+    platforms: PlatformFilter
+    text: str
+    m_id: int
+    locked: Digest | None = None
+    """What a lock file says the reference names, whatever its tag says today."""
+    locked_as: Digest | None = None
+    """What a lock file says it is in the bundle: another digest for a subset of its platforms."""
+    locked_referrers: tuple[Referrer, ...] | None = None
+    referrers: ArtifactTypes | None = None
+    """What is to come along of all that refers to it; None for nothing."""
+    about: Referrer | None = None
+    """Of an "image" that refers to another one and came along."""
+
+    @property
+    def pin(self) -> Digest | None:
+        """The digest to fetch by, where there is one."""
+        return self.reference.digest or self.locked
+
+
+@dataclass(frozen=True)
+class Access:
+    """How registries are reached."""
+
+    authfile: Path | None = None
+    cert_dir: Path | None = None
+    tls_verify: bool = True
+    retries: int = DEFAULT_RETRIES
+    policy: Path | None = None
+    """What images must satisfy, checked by skopeo: containers-policy.json(5)."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is made of the cache. ``destination`` is the cache itself where the folder is the result."""
+
+    compression: Compression
+    destination: Path
+    part_size: int | None = None
+    level: int | None = None
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the result is files that can be summed, not a folder."""
+        return self.compression is not Compression.DIR
+
+    @property
+    def checksum_file(self) -> Path:
+        return self.destination.with_name(self.destination.name + ".sha256")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A complete order: images, and where they go. ``name`` is what its doit tasks are called by."""
+
+    name: str
+    images: tuple[BundleImage, ...]
+    cache: Path
+    output: Output
+    failed_list: Path
+    access: Access = field(default_factory=Access)
+    jobs: int = 1
+    referrers: ArtifactTypes | None = None
+    """As every one of its images has it; for those that are still to be typed."""
+    lock_file: Path | None = None
+    """Where ``-lock`` writes and ``-locked`` reads; None for a list from standard input."""
+
+    @property
+    def id(self) -> str:
+        """Names the bundle's state in the cache: what goes to one destination is one bundle, whoever defines it."""
+        return name_of(self.output.destination)
+
+    @property
+    def is_cache(self) -> bool:
+        """Whether the cache folder itself is the result (``-compress=dir`` without ``-d``)."""
+        return self.output.destination == self.cache
+
+
+def name_of(destination: Path) -> str:
+    """A name for what goes to ``destination`` that serves as a folder and as a task: readable, harmless, unique."""
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", destination.name)[:60]
+    return f"{readable}-{hashlib.sha256(os.fsencode(destination)).hexdigest()[:12]}"
+
+
+def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> tuple[BundleImage, ...]:
+    """The images of a list; ``source`` (``-s``) replaces the registry they are fetched from where it is not empty."""
+    return tuple(image(line, number, source, platforms) for number, line in enumerate(lines, start=1))
+
+
+def image(
+    line: Line, m_id: int, source: str, platforms: PlatformFilter, referrers: ArtifactTypes | None = None
+) -> BundleImage:
+    fetched_from = line.reference.at(reference.parse_source(source)) if source else line.reference
+    return BundleImage(line.reference, fetched_from, platforms, line.text, m_id, referrers=referrers)
+
+
+def renumbered(image: BundleImage, m_id: int) -> BundleImage:
+    return replace(image, m_id=m_id)
+
+
+def parse_platforms(architectures: str, systems: str) -> PlatformFilter:
+    """The values of ``-a`` and ``-os``: comma-separated; ``all`` (or nothing, for ``-os``) asks for every one."""
+    names = _words(architectures, "-a", "amd64,arm64")
+    systems_named = _words(systems, "-os", "linux") if systems else ["all"]
+    if any("/" in name for name in systems_named):
+        raise UsageError(f'invalid value "{systems}" for -os: an architecture goes into -a, e.g. -os linux -a arm64')
+    return PlatformFilter(
+        () if "all" in names else tuple(dict.fromkeys(_architecture(name) for name in names)),
+        () if "all" in systems_named else tuple(dict.fromkeys(systems_named)),
+    )
+
+
+def parse_artifact_types(text: str) -> ArtifactTypes:
+    """The value of ``-referrer-types``: comma-separated; nothing asks for every one."""
+    words = [word.strip() for word in text.split(",")] if text else []
+    for word in words:
+        if not _ARTIFACT_TYPE.fullmatch(word):
+            raise UsageError(
+                f'invalid value "{text}" for -referrer-types: use media types separated by \',\', where * stands for anything, '
+                "e.g. application/vnd.dev.cosign.*,application/spdx+json"
+            )
+    return ArtifactTypes(tuple(dict.fromkeys(words)))
+
+
+def parse_size(text: str) -> int:
+    """Bytes, or with K, M, G, T (powers of 1024, as ``split`` counts). Raises UsageError for zero and nonsense."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f'invalid part size "{text}": use bytes or a number with K, M, G or T, e.g. 2G')
+    size = int(match[1]) * _UNITS[match[2].upper()]
+    if size == 0:
+        raise UsageError(f'invalid part size "{text}": it must be larger than zero')
+    return size
+
+
+def parse_compression(text: str) -> Compression:
+    try:
+        return Compression(text)
+    except ValueError:
+        names = ", ".join(c.value for c in Compression)
+        raise UsageError(f'invalid value "{text}" for -compress: use one of {names}') from None
+
+
+def unknown_architectures(platforms: PlatformFilter) -> Mapping[str, None]:
+    """Architectures that no Go port is called by: valid, but most likely a mistake."""
+    return dict.fromkeys(a.name for a in platforms.architectures if a.name not in KNOWN_ARCHITECTURES)
+
+
+def _architecture(text: str) -> Architecture:
+    if text in _ALIASES:
+        return Architecture(*_ALIASES[text])
+    name, slash, variant = text.partition("/")
+    if name in ("linux", "windows", "darwin", "freebsd") and slash:
+        raise UsageError(f'invalid architecture "{text}": the operating system goes into -os, e.g. -os {name} -a {variant}')
+    if slash and (not variant or "/" in variant):
+        raise UsageError(f'invalid architecture "{text}": use a name or name/variant, e.g. arm64 or arm/v7')
+    return Architecture(name, variant)
+
+
+def _words(text: str, flag: str, example: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not all(_WORD.fullmatch(part) for part in word.split("/")):
+            raise UsageError(f'invalid value "{text}" for {flag}: use names separated by \',\', e.g. {example}')
+    return words

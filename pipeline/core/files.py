@@ -1,0 +1,357 @@
+"""Everything that touches the disk with care: atomic writes, verified reads, locks, free space.
+
+Promises: a file written here is complete or absent (written under a temporary name beside its place, then renamed) and,
+unless the caller can do without, durable once the call returns. Temporary names start with ``TEMPORARY``, so that leftovers
+of a killed run are known by name. Content is hashed while it is read, never in a second pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.core.errors import ContentError, EnvironmentProblem
+from pipeline.core.log import log
+from pipeline.core.oci import Digest
+
+TEMPORARY = ".tmp-"
+"""Prefix of every temporary file and folder."""
+CHUNK = 1024 * 1024
+"""Bytes read at once."""
+LOCK_POLL = 0.1
+"""Seconds between two tries to get a lock."""
+_CANNOT_LOCK = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+
+def temporary_beside(path: Path) -> Path:
+    """A temporary name in the folder of ``path``, of this process, that nobody's glob for ``path*`` matches."""
+    return path.with_name(f"{TEMPORARY}{os.getpid()}-{_cut(path.name, 200)}")
+
+
+def temporary_leftovers(path: Path) -> list[Path]:
+    """What killed processes left of ``temporary_beside`` and ``write_atomic`` for ``path``. Those of live ones do not count."""
+    name = re.escape(TEMPORARY) + r"(\d+)-(?:\d+-)?(?:old-)?"
+    pattern = re.compile(name + "(?:" + "|".join(re.escape(_cut(path.name, size)) for size in (180, 196, 200)) + ")")
+    found = [(entry, pattern.fullmatch(entry.name)) for entry in (path.parent.iterdir() if path.parent.is_dir() else ())]
+    return sorted(entry for entry, match in found if match is not None and not _is_running(int(match[1])))
+
+
+def _is_running(pid: int) -> bool:
+    """Whether another process of this number runs: on a shared disk it may be another machine's, which only keeps a file."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _cut(name: str, size: int) -> str:
+    """The first ``size`` bytes of a file's name: file systems count bytes, not characters."""
+    return os.fsencode(name)[:size].decode(errors="ignore")
+
+
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write ``data`` to ``path``, complete and durable or not at all.
+
+    Not ``durable`` is for what is made again when a power loss took it, and is checked when it is read: one of thousands of
+    small files, each of which would have to wait for the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Two threads may write the same object at once: each needs a name of its own.
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{_cut(path.name, 180)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_if_changed(path: Path, data: bytes, durable: bool = True) -> bool:
+    """As ``write_atomic``, but leaves a file that holds ``data`` already (and its time) alone. True when written."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return False
+    write_atomic(path, data, durable)
+    return True
+
+
+def dump_json(document: Any) -> bytes:
+    """JSON as we write it everywhere: readable, stable, one newline at the end."""
+    return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def dump_sealed(document: dict[str, Any]) -> bytes:
+    """As ``dump_json``, with a checksum: for records that say which files to rename or remove."""
+    return dump_json({**document, "checksum": _checksum(document)})
+
+
+def read_sealed(path: Path) -> Any:
+    """What ``dump_sealed`` wrote, or None where it is missing or not to the bit what was written."""
+    document = read_json(path)
+    if not isinstance(document, dict):
+        return None
+    checksum = document.pop("checksum", None)
+    return document if checksum == _checksum(document) else None
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return str(Digest.of(json.dumps(document, sort_keys=True).encode()))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document in one of our own files, or None where it is missing or damaged: all of them can be made again."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def read_verified(path: Path, digest: Digest, limit: int) -> bytes:
+    """The whole of a small file whose name is its digest.
+
+    Raises ContentError when it is larger than ``limit`` bytes or its bytes are not those of ``digest``.
+    """
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ContentError(f"{path} is larger than {limit} bytes")
+    if Digest.of(data, digest.algorithm) != digest:
+        raise ContentError(f"{path} does not match its digest")
+    return data
+
+
+def hash_file(
+    file: IO[bytes],
+    algorithm: str = "sha256",
+    check: Callable[[], None] = lambda: None,
+    progress: Callable[[int], None] = lambda size: None,
+) -> tuple[str, int]:
+    """Hex digest and size in bytes of what is left in ``file``. What ``check`` raises, called all along, ends it.
+
+    ``progress`` is told the bytes of each chunk.
+    """
+    hasher = hashlib.new(algorithm)
+    size = 0
+    while chunk := file.read(CHUNK):
+        check()
+        hasher.update(chunk)
+        size += len(chunk)
+        progress(len(chunk))
+    return hasher.hexdigest(), size
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` durable. Some file systems cannot (and need not): that is no error."""
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Make all that was written to the file system of ``folder`` durable: thousands of small files at once."""
+    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    if syncfs is None:
+        os.sync()
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(fd) != 0:
+            os.sync()
+    finally:
+        os.close(fd)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there. Never follows a link."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path)
+
+
+def size_below(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder. Zero for what is not there."""
+    try:
+        if path.is_symlink() or not path.is_dir():
+            return path.lstat().st_size
+        return sum(size_below(entry) for entry in path.iterdir())
+    except OSError:
+        return 0
+
+
+def existing_ancestor(path: Path) -> Path:
+    """``path`` or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def free_space(path: Path) -> int:
+    """Bytes that an ordinary user may still write to the file system that ``path`` is or would be on."""
+    status = os.statvfs(existing_ancestor(path))
+    return status.f_bavail * status.f_frsize
+
+
+def disk_problem(error: OSError) -> EnvironmentProblem:
+    """What the operating system refused, as a person wants to be told."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentProblem(
+            f"{where}the disk is full; what was complete is kept\nTIP: free some space and run the same command again"
+        )
+    return EnvironmentProblem(f"{where}{error.strerror or error}\nTIP: see to it and run the same command again")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises EnvironmentProblem when ``folder`` cannot be written to, or cannot be made."""
+    ancestor = existing_ancestor(folder)
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(f"cannot write to {folder}\nTIP: name another place, or see to its permissions")
+
+
+def largest_file(path: Path) -> int | None:
+    """Bytes that a file at ``path`` may have where the file system sets a limit that matters: FAT's. None elsewhere."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return None
+    kind = file_system(mounts, existing_ancestor(path).stat().st_dev)
+    return 4 * 1024**3 - 1 if kind in ("vfat", "msdos") else None
+
+
+def file_system(mounts: str, device: int) -> str:
+    """The type of the file system on ``device``, from what ``/proc/self/mountinfo`` says; empty where it says nothing."""
+    for line in mounts.splitlines():
+        # proc(5): "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
+        fields, _, kind = line.partition(" - ")
+        if fields.split()[2:3] == [f"{os.major(device)}:{os.minor(device)}"] and kind:
+            return kind.split()[0]
+    return ""
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two paths name one file, existing or not."""
+    try:
+        return a.samefile(b)
+    except OSError:
+        return a.resolve() == b.resolve()
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """Who holds a lock: process id, and since when (RFC 3339)."""
+
+    pid: int
+    since: str
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, wait: bool = False, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Hold ``path`` as a lock file, for one process at a time; the kernel frees it however the process ends.
+
+    Raises EnvironmentProblem, naming the holder, when another process has it and ``wait`` is false. What ``sleep`` raises
+    ends the waiting.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            file = _locked(path)
+            if file is None and wait:
+                log.info("waiting: %s", _in_use(path))
+            while file is None and wait:
+                sleep(LOCK_POLL)
+                file = _locked(path)
+            if file is None:
+                raise EnvironmentProblem(
+                    f"{_in_use(path)}\nTIP: wait until it ends (-wait does so), or name another folder with -cache"
+                )
+            stack.callback(file.close)
+            file.truncate(0)
+            file.write(dump_json({"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
+            file.flush()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise disk_problem(error) from error
+            raise EnvironmentProblem(
+                f"cannot write to the cache {path.parent.parent}: {error.strerror}\n"
+                "TIP: see to its permissions, or name another folder with -cache"
+            ) from error
+        yield
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The locked file, or None while another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever removed the state while we came here took the lock with it: it must be the file that others find.
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError as error:
+        if error.errno in _CANNOT_LOCK:
+            log.warning("%s cannot be locked on this file system: see to it that only one run uses the cache", path)
+            return file
+        file.close()
+        raise
+    file.close()
+    return None
+
+
+def _in_use(path: Path) -> str:
+    holder = _read_holder(path)
+    who = f"process {holder.pid}, since {holder.since}" if holder else "another process"
+    return f"the cache {path.parent.parent} is in use by another run ({who})"
+
+
+def lock_holder(path: Path) -> LockHolder | None:
+    """Who holds the lock right now, if anybody does."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read_holder(path)
+    except OSError:
+        return None
+    return None
+
+
+def _read_holder(path: Path) -> LockHolder | None:
+    document = read_json(path)
+    try:
+        return LockHolder(int(document["pid"]), str(document["since"]))
+    except (TypeError, KeyError, ValueError):
+        return None

@@ -1,0 +1,78 @@
+"""Image lists: text in, references out; every bad line is reported with its number.
+
+One image a line. Lines that start with ``#`` or ``//`` are comments; blank lines, surrounding spaces, CRLF and a byte order
+mark do not count. An image that is listed twice is kept once, at its first place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.core import reference
+from pipeline.core.errors import InputError
+from pipeline.core.reference import Reference
+
+
+@dataclass(frozen=True)
+class Line:
+    """One image of a list: the reference, and the text and place it was read from."""
+
+    reference: Reference
+    text: str
+    origin: str
+    number: int
+
+
+def parse(data: bytes, origin: str) -> tuple[Line, ...]:
+    """Parse a whole list; ``origin`` names it in messages. Raises InputError with all bad lines, or for an empty list."""
+    lines: dict[Reference, Line] = {}
+    problems: list[str] = []
+    for number, text in enumerate(_decode(data, origin), start=1):
+        try:
+            line = parse_line(text, origin, number)
+        except InputError as error:
+            problems.extend(error.problems)
+            continue
+        if line is not None:
+            lines.setdefault(line.reference, line)
+    if problems:
+        raise InputError(problems)
+    if not lines:
+        raise InputError([f"{origin}: the list holds no image; write one image a line, e.g. 'rancher/rancher:v2.7.0'"])
+    return tuple(lines.values())
+
+
+def parse_line(text: str, origin: str, number: int) -> Line | None:
+    """One line of a list; None for a blank line or a comment. Raises InputError."""
+    text = text.strip()
+    if not text or text.startswith(("#", "//")):
+        return None
+    where = f"{origin}:{number}: {_show(text)}"
+    if len(text.split()) > 1:
+        raise InputError([f"{where}: one image a line, without spaces; a comment needs a line of its own"])
+    try:
+        return Line(reference.parse(text), text, origin, number)
+    except InputError as error:
+        raise InputError([f"{where}: {problem}" for problem in error.problems]) from error
+
+
+def format_list(texts: Iterable[str]) -> bytes:
+    """A list in the very format that ``parse`` reads."""
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def _decode(data: bytes, origin: str) -> list[str]:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError([f"{origin}: the list is UTF-16; save it as UTF-8"])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data[: error.start].count(b"\n") + 1
+        raise InputError([f"{origin}:{number}: the list is not UTF-8 text; save it as UTF-8"]) from error
+    # Not splitlines(): form feeds and other exotic separators would shift the line numbers that editors show.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _show(text: str) -> str:
+    return ascii(text if len(text) <= 100 else text[:97] + "...")

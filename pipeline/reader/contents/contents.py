@@ -1,0 +1,274 @@
+"""The images of a source: found in its ``index.json``, or brought together from its ``saved-images-list.json``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.core import oci, reference
+from pipeline.core.errors import ArchiveError, ContentError, InputError
+from pipeline.core.oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform
+from pipeline.core.reference import Reference
+from pipeline.reader.contents.stores import Store, open_store
+from pipeline.storage.archive import ForeignArchiveError
+from pipeline.storage.cache import IMAGES_LIST, INDEX, MAX_DEPTH, SUBJECT
+
+_T = TypeVar("_T")
+
+FULL_NAME = "io.containerd.image.name"
+"""What containerd and ``docker save`` call an image whose ``ref.name`` is a bare tag."""
+PARSED = 1024
+"""Manifests kept parsed."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldImage:
+    """An image in a source. ``m_id`` is its place there, from 1."""
+
+    reference: Reference
+    descriptor: Descriptor
+    m_id: int
+
+    @property
+    def subject(self) -> Digest | None:
+        """What it came along with; None of an image that was asked for itself."""
+        try:
+            return Digest.parse(self.descriptor.annotations.get(SUBJECT, ""))
+        except ContentError:
+            return None
+
+    def at(self, registry: str) -> Reference:
+        """Where ``load`` brings it: by its tag, or by its digest, as no tool takes both."""
+        target = self.reference.at(registry)
+        return Reference(target.registry, target.repository, target.tag, None if target.tag else self.descriptor.digest)
+
+
+@dataclass(frozen=True)
+class PlatformEntry:
+    """One manifest of an image. ``platform`` is what the index says of it, or what its config says."""
+
+    descriptor: Descriptor
+    platform: Platform
+
+
+class Contents:
+    """The images of a source, and their blobs."""
+
+    def __init__(self, store: Store) -> None:
+        """Raises ArchiveError where no image can be made out."""
+        self.store = store
+        self.problems: tuple[str, ...] = ()
+        """Entries that name no image, in words."""
+        self._made: dict[Digest, bytes] = {}
+        self.held = tuple(self._find_images())
+        if not self.held and not self.problems:
+            raise ArchiveError(f"{store.place} holds no image")
+        self.parse = lru_cache(maxsize=PARSED)(self._parse)
+
+    @property
+    def images(self) -> list[tuple[str, Descriptor]]:
+        return [(str(image.reference), image.descriptor) for image in self.held]
+
+    @cached_property
+    def along(self) -> tuple[HeldImage, ...]:
+        """What came along with images."""
+        return tuple(held for held in self.held if held.subject is not None)
+
+    @cached_property
+    def families(self) -> Mapping[HeldImage, tuple[HeldImage, ...]]:
+        """Each image with what came along with it: what refers to it, and to that. What refers to nothing here is its own."""
+        referrers: dict[str, list[HeldImage]] = {}
+        for held in self.along:
+            referrers.setdefault(held.reference.name, []).append(held)
+        images = [held for held in self.held if held.subject is None]
+        found = {image: self._family(image, referrers.get(image.reference.name, ())) for image in images}
+        known = {member for family in found.values() for member in family}
+        return {**found, **{held: () for held in self.along if held not in known}}
+
+    def _family(self, image: HeldImage, referrers: Sequence[HeldImage]) -> tuple[HeldImage, ...]:
+        if not referrers:
+            return ()
+        subjects = {image.descriptor.digest}
+        with suppress(ContentError):  # one that is damaged is told where it is read
+            subjects |= {entry.descriptor.digest for entry in self.platforms(image.descriptor)}
+        found: dict[HeldImage, None] = {}
+        while new := [each for each in referrers if each not in found and each.subject in subjects]:
+            found.update(dict.fromkeys(new))
+            subjects |= {each.descriptor.digest for each in new}
+        return tuple(found)
+
+    def size(self, digest: Digest) -> int | None:
+        made = self._made.get(digest)
+        return self.store.size(digest) if made is None else len(made)
+
+    def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        made = self._made.get(digest)
+        if made is None:
+            return self.store.open_blob(digest, offset, length)
+        return iter([made[offset : None if length is None else offset + length]])
+
+    def read(self, digest: Digest) -> bytes:
+        """A manifest, an index or a config, checked. Raises ContentError, also where it is missing or far too large."""
+        size = self.size(digest)
+        if size is None:
+            raise ContentError(f"{digest} is not in {self.store.place}")
+        if size > oci.MAX_MANIFEST_SIZE:
+            raise ContentError(f"{digest} has {size} bytes, more than any manifest or config in use")
+        try:
+            return b"".join(self.open_blob(digest))
+        except ArchiveError as error:
+            raise ContentError(str(error)) from error
+
+    def _parse(self, digest: Digest) -> Manifest | Index:
+        """The manifest or index in the blob ``digest``. Raises ContentError."""
+        document = oci.parse(self.read(digest))
+        if not isinstance(document, Manifest | Index):
+            raise ContentError(f"{digest} is a schema 1 manifest, which cannot be kept as it is")
+        return document
+
+    def referrer_entry(self, descriptor: Descriptor) -> dict[str, Any]:
+        """As ``oci.referrer_entry``, of something in here."""
+        return oci.referrer_entry(descriptor.digest, self.read(descriptor.digest))
+
+    def closure(self, descriptor: Descriptor, depth: int = 0) -> dict[Digest, Descriptor]:
+        """A manifest or index and all it needs, foreign layers excepted, in order of first use. Raises ContentError."""
+        if depth > MAX_DEPTH:
+            raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
+        parsed = self.parse(descriptor.digest)
+        found = {descriptor.digest: descriptor}
+        if isinstance(parsed, Manifest):
+            found.update((blob.digest, blob) for blob in parsed.blobs)
+        else:
+            for child in parsed.manifests:
+                for digest, item in self.closure(child, depth + 1).items():
+                    found.setdefault(digest, item)
+        return found
+
+    def platforms(self, descriptor: Descriptor) -> tuple[PlatformEntry, ...]:
+        """Every manifest below an index, each once, in order; a manifest is its own. Raises ContentError."""
+        parsed = self.parse(descriptor.digest)
+        if isinstance(parsed, Manifest):
+            return (PlatformEntry(descriptor, self._platform_of(descriptor, parsed)),)
+        found: dict[Digest, PlatformEntry] = {}
+        for child in _leaves(self, parsed):
+            found.setdefault(child.digest, PlatformEntry(child, child.platform))
+        return tuple(found.values())
+
+    def _platform_of(self, descriptor: Descriptor, manifest: Manifest) -> Platform:
+        if descriptor.platform != Platform() or manifest.config.media_type not in oci.IMAGE_CONFIG_TYPES:
+            return descriptor.platform
+        return Platform.from_json(oci.load_json(self.read(manifest.config.digest)))
+
+    def _find_images(self) -> Iterator[HeldImage]:
+        number = 0
+        for name, descriptor in self._named():
+            try:
+                found = reference.parse(name)
+            except InputError as error:
+                self.problems += (f"{name!a} names no image: {error}",)
+                continue
+            number += 1
+            yield HeldImage(found, descriptor, number)
+
+    def _named(self) -> Iterator[tuple[str, Descriptor]]:
+        index = self._document(INDEX)
+        entries = index.get("manifests") if index else None
+        if isinstance(entries, list) and entries:
+            place = self.store.place
+            yield from self._readable(entries, lambda entry: _entry(place, entry))
+            return
+        images = self._document(IMAGES_LIST)
+        if index is None and images is None:
+            raise ForeignArchiveError(f"{self.store.place} holds no bundle: it has neither {INDEX} nor {IMAGES_LIST}")
+        listed = images.get("List") if images else None
+        yield from self._readable(listed if isinstance(listed, list) else [], self._brought_together)
+
+    def _readable(self, entries: list[Any], read: Callable[[Any], _T]) -> Iterator[_T]:
+        for number, entry in enumerate(entries, start=1):
+            try:
+                yield read(entry)
+            except (ContentError, KeyError, TypeError, ValueError, AttributeError) as error:
+                reason = str(error) if isinstance(error, ContentError) else "it is not as it must be"
+                self.problems += (f"image {number} of {self.store.place} cannot be read: {reason}",)
+
+    def _brought_together(self, item: Mapping[str, Any]) -> tuple[str, Descriptor]:
+        """The image of an entry of ``saved-images-list.json``."""
+        tag = str(item["Tag"])
+        name = f"{item['Source']}{'@' if ':' in tag else ':'}{tag}"
+        children = [self._listed(image, name) for image in item["Images"]]
+        if not children:
+            raise ContentError(f"{name} has no images")
+        if len(children) == 1:
+            (only,) = children
+            return name, Descriptor.from_json({key: only[key] for key in ("mediaType", "digest", "size")})
+        docker = all(child["mediaType"] == oci.DOCKER_MANIFEST for child in children)
+        media_type = oci.DOCKER_LIST if docker else oci.OCI_INDEX
+        data = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": children}, indent=2).encode()
+        self._made[Digest.of(data)] = data
+        return name, Descriptor(media_type, Digest.of(data), len(data))
+
+    def _listed(self, image: Mapping[str, Any], name: str) -> dict[str, Any]:
+        """The descriptor of one platform: what its folder says, as others' digests are those before skopeo's conversion."""
+        folder = str(image.get("Folder", ""))
+        layout = self._document(f"{folder}/{INDEX}") if folder else None
+        digest = Digest.parse(layout["manifests"][0]["digest"] if layout else image["Digest"])
+        try:
+            document = oci.parse(self.read(digest))
+        except ContentError as error:
+            raise ContentError(f"{name}: {error}") from error
+        keys = {"os": "OS", "architecture": "Arch", "variant": "Variant", "os.version": "OsVersion"}
+        platform = {key: str(image[field]) for key, field in keys.items() if image.get(field)}
+        size = self.size(digest)
+        return {"mediaType": document.media_type, "digest": str(digest), "size": size, "platform": platform}
+
+    def _document(self, path: str) -> dict[str, Any] | None:
+        data = self.store.metadata(path)
+        if data is None:
+            return None
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise ArchiveError(f"{path} in {self.store.place} is damaged: it holds no JSON object")
+        return document
+
+
+def open_contents(path: Path) -> Contents:
+    """What lies at ``path``: an archive, volumes (any of their names), or a folder. Raises as ``open_store``."""
+    return Contents(open_store(path))
+
+
+def name_of_entry(place: str, descriptor: Descriptor) -> str:
+    """The reference of an entry of an ``index.json``; one that has a bare tag, or none, is named after its folder."""
+    name = descriptor.annotations.get(REF_NAME, "")
+    if "/" in name or ":" in name:
+        return name
+    if full := descriptor.annotations.get(FULL_NAME):
+        return full
+    folder = re.sub(r"[^a-z0-9]+", "-", Path(place).absolute().name.lower()).strip("-") or "layout"
+    return f"localhost/{folder}:{name}" if name else f"localhost/{folder}@{descriptor.digest}"
+
+
+def _entry(place: str, entry: Any) -> tuple[str, Descriptor]:
+    descriptor = Descriptor.from_json(entry)
+    return name_of_entry(place, descriptor), descriptor
+
+
+def _leaves(contents: Contents, index: Index, depth: int = 1) -> Iterator[Descriptor]:
+    if depth > MAX_DEPTH:
+        raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
+    for child in index.manifests:
+        parsed = contents.parse(child.digest) if child.media_type in oci.INDEX_TYPES else None
+        if isinstance(parsed, Index):
+            yield from _leaves(contents, parsed, depth + 1)
+        else:
+            yield child
+
+

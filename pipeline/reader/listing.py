@@ -1,0 +1,168 @@
+"""What ``ls`` tells of a source: images, platforms, digests, sizes, and what they share.
+
+In come ``Contents``, out goes a ``Listing``. Only manifests are read (and a config, where no index names the platform): an
+archive of 100 GB is listed as fast as a small one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.core.errors import ContentError
+from pipeline.core.oci import Digest, Manifest
+from pipeline.reader.contents import Contents, HeldImage, PlatformEntry
+
+
+@dataclass(frozen=True)
+class ListedPlatform:
+    """``size`` is that of all the platform needs, in bytes."""
+
+    platform: str
+    digest: Digest
+    media_type: str
+    size: int
+    is_attestation: bool
+
+
+@dataclass(frozen=True)
+class ListedReferrer:
+    """What came along with an image: ``subject`` is the digest that it refers to; without a ``tag``, by a field of its own."""
+
+    artifact_type: str
+    digest: Digest
+    subject: Digest
+    tag: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """``size`` counts each blob of the image once; ``shared`` is how much of that other images have too. What came along with
+    it does not count.
+    """
+
+    reference: str
+    digest: Digest
+    media_type: str
+    platforms: tuple[ListedPlatform, ...] = ()
+    size: int = 0
+    shared: int = 0
+    referrers: tuple[ListedReferrer, ...] = ()
+    problem: str = ""
+    """Why nothing more can be told; empty where it can."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """``size`` counts each blob once, ``total`` as often as images have it."""
+
+    source: str
+    kind: str
+    images: tuple[ListedImage, ...]
+    blobs: int
+    size: int
+    total: int
+    problems: tuple[str, ...]
+    referrers: int = 0
+    """What came along with images: each once, also where several have it."""
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.problems and not any(image.problem for image in self.images)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "kind": self.kind,
+            "images": [_image_to_json(image) for image in self.images],
+            "blobs": self.blobs,
+            "size": self.size,
+            "saved": self.total - self.size,
+            "problems": list(self.problems),
+        }
+
+
+def make_listing(contents: Contents) -> Listing:
+    """Images in the order of the source. What cannot be read is told, not raised."""
+    found = [_look_at(contents, image) for image in contents.families]
+    users = Counter(digest for _, sizes in found for digest in sizes)
+    sizes = {digest: size for _, closure in found for digest, size in closure.items()}
+    along = {held for family in contents.families.values() for held in family}
+    for held in sorted(along, key=lambda held: held.m_id):
+        closure = _sizes(contents, held)
+        users.update(closure.keys())
+        sizes.update(closure)
+    images = tuple(
+        replace(image, shared=sum(size for digest, size in closure.items() if users[digest] > 1)) for image, closure in found
+    )
+    store = contents.store
+    total = sum(sizes[digest] * number for digest, number in users.items())
+    return Listing(store.place, store.kind, images, len(sizes), sum(sizes.values()), total, contents.problems, len(along))
+
+
+def _look_at(contents: Contents, image: HeldImage) -> tuple[ListedImage, dict[Digest, int]]:
+    """What is to be told of an image but for what it shares, and the sizes of all its blobs."""
+    name, top = str(image.reference), image.descriptor
+    referrers = tuple(_referrer(contents, each) for each in contents.families[image])
+    try:
+        sizes = {digest: blob.size for digest, blob in contents.closure(top).items()}
+        media_type = contents.parse(top.digest).media_type
+        platforms = tuple(_platform(contents, entry) for entry in contents.platforms(top))
+    except ContentError as error:
+        return ListedImage(name, top.digest, top.media_type, referrers=referrers, problem=str(error)), {}
+    return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values()), referrers=referrers), sizes
+
+
+def _sizes(contents: Contents, held: HeldImage) -> dict[Digest, int]:
+    """What cannot be read of it has none."""
+    with suppress(ContentError):
+        return {digest: blob.size for digest, blob in contents.closure(held.descriptor).items()}
+    return {}
+
+
+def _referrer(contents: Contents, held: HeldImage) -> ListedReferrer:
+    assert held.subject is not None, "it is in a family"
+    artifact_type = str(held.descriptor.raw.get("artifactType", ""))
+    size = sum(_sizes(contents, held).values())
+    return ListedReferrer(artifact_type, held.descriptor.digest, held.subject, held.reference.tag, size)
+
+
+def _platform(contents: Contents, entry: PlatformEntry) -> ListedPlatform:
+    descriptor, is_attestation = entry.descriptor, entry.descriptor.is_attestation
+    name = str(entry.platform) if entry.platform.is_known and not is_attestation else ""
+    parsed = contents.parse(descriptor.digest)
+    size = descriptor.size + sum(blob.size for blob in parsed.blobs) if isinstance(parsed, Manifest) else 0
+    return ListedPlatform(name, descriptor.digest, descriptor.media_type, size, is_attestation)
+
+
+def _image_to_json(image: ListedImage) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "reference": image.reference,
+        "digest": str(image.digest),
+        "mediaType": image.media_type,
+        "size": image.size,
+        "shared": image.shared,
+        "platforms": [
+            {
+                "platform": each.platform or None,
+                "digest": str(each.digest),
+                "size": each.size,
+                "attestation": each.is_attestation,
+            }
+            for each in image.platforms
+        ],
+        "referrers": [
+            {
+                "artifactType": each.artifact_type,
+                "digest": str(each.digest),
+                "subject": str(each.subject),
+                "tag": each.tag or None,
+                "size": each.size,
+            }
+            for each in image.referrers
+        ],
+    }
+    return {**data, "problem": image.problem} if image.problem else data

@@ -1,0 +1,168 @@
+"""Hash volumes and blobs, side by side, while the disk is read once.
+
+One thread reads the volumes from their start, for the checksum file. The others hash blobs in the order of the archive, and
+stay behind it: what they read, the system still holds in memory. Without a checksum file they just go ahead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipeline.core.errors import ArchiveError
+from pipeline.core.files import CHUNK
+from pipeline.core.interruption import Interruption
+from pipeline.core.log import log
+from pipeline.core.oci import Digest
+from pipeline.core.parallel import in_parallel
+from pipeline.reader.contents import ArchiveStore, Store
+from pipeline.reader.verify.findings import Fault
+
+REPORT_EVERY = 10.0
+"""Seconds between two lines that tell how far it is."""
+
+_VOLUME = re.compile(r"(.+)\.part[0-9]+")
+_SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+class Checksums:
+    """A checksum file as ``sha256sum`` writes it, and the files that it should speak of."""
+
+    def __init__(self, path: Path, expected: Mapping[str, str], files: Sequence[Path]) -> None:
+        self._path = path
+        self._expected = expected
+        self._files = files
+
+    @classmethod
+    def beside(cls, files: Sequence[Path]) -> Checksums | None:
+        """That of an archive or its volumes; None where there is none, or it cannot be read."""
+        match = _VOLUME.fullmatch(files[0].name)
+        path = files[0].with_name(f"{match[1] if match else files[0].name}.sha256")
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except OSError:
+            return None
+        matches = [_SUM.fullmatch(line) for line in lines]
+        return cls(path, {match[2]: match[1] for match in matches if match}, files)
+
+    @property
+    def count(self) -> int:
+        return len(self._expected)
+
+    def mismatches(self) -> Iterator[Fault]:
+        """Files that are there and not named, or named and not there."""
+        names = {file.name for file in self._files}
+        for name in self._expected:
+            if name not in names:
+                yield Fault(name, f"is missing; {self._path.name} names it")
+        for name in sorted(names - set(self._expected)):
+            yield Fault(name, f"{self._path.name} does not name it")
+
+    def compare(self, passed: Callable[[int], None]) -> Iterator[Fault]:
+        """Hash the files in order; ``passed`` is told how many bytes were read."""
+        for file in self._files:
+            hasher = hashlib.sha256()
+            try:
+                with file.open("rb") as stream:
+                    while piece := stream.read(CHUNK):
+                        hasher.update(piece)
+                        passed(len(piece))
+            except OSError as error:
+                yield Fault(file.name, f"cannot be read: {error.strerror}")
+                continue
+            if self._expected.get(file.name, hasher.hexdigest()) != hasher.hexdigest():
+                yield Fault(file.name, f"does not match its checksum in {self._path.name}")
+
+
+def hash_everything(
+    store: Store, sums: Checksums | None, jobs: int, interruption: Interruption
+) -> tuple[dict[Digest, str], list[Fault]]:
+    """What is wrong with which blobs, and with which volumes. Raises Interrupted."""
+    blobs = list(store.blobs())
+    progress = _Progress(sum(store.size(digest) or 0 for digest in blobs), interruption)
+    front = _Front(interruption)
+    entries = store.reader.blobs if isinstance(store, ArchiveStore) and sums else {}
+
+    def of_volumes() -> list[Fault]:
+        try:
+            return list(sums.compare(front.advance)) if sums else []
+        finally:
+            front.open()
+
+    def of_blob(digest: Digest) -> str:
+        entry = entries.get(digest)
+        done = 0
+        try:
+            front.wait_for(entry.offset if entry else 0)
+            for piece in store.open_blob(digest):
+                done += len(piece)
+                progress.count(len(piece))
+                if entry is not None:
+                    front.wait_for(entry.offset + min(done + CHUNK, entry.size) * entry.length // entry.size)
+        except ArchiveError as error:
+            return first_line(error)
+        return ""
+
+    with ThreadPoolExecutor(1) as reader:
+        volumes = reader.submit(of_volumes)
+        problems = in_parallel(of_blob, blobs, max(1, jobs - 1 if sums else jobs))
+        faults = volumes.result()
+    return {digest: problem for digest, problem in zip(blobs, problems, strict=True) if problem}, faults
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+class _Front:
+    """How far the volumes were read."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+        self._position = 0
+        self._is_open = False
+        self._changed = threading.Condition()
+
+    def advance(self, size: int) -> None:
+        self._interruption.check()
+        with self._changed:
+            self._position += size
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """There is nothing to wait for any more."""
+        with self._changed:
+            self._is_open = True
+            self._changed.notify_all()
+
+    def wait_for(self, position: int) -> None:
+        with self._changed:
+            while not self._is_open and self._position < position:
+                self._changed.wait(0.5)
+                self._interruption.check()
+
+
+class _Progress:
+    """Counts bytes; says now and then how many there were."""
+
+    def __init__(self, total: int, interruption: Interruption) -> None:
+        self._interruption = interruption
+        self._total = total
+        self._done = 0
+        self._next = time.monotonic() + REPORT_EVERY
+        self._lock = threading.Lock()
+
+    def count(self, size: int) -> None:
+        """Raises Interrupted."""
+        self._interruption.check()
+        with self._lock:
+            self._done += size
+            if time.monotonic() < self._next:
+                return
+            self._next = time.monotonic() + REPORT_EVERY
+            log.info("checked %.1f of %.1f GB", self._done / 1e9, self._total / 1e9)

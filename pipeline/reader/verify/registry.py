@@ -1,0 +1,95 @@
+"""What a registry has of a source: every tag, manifest and config is asked for, by digest.
+
+Layers are not: no request of skopeo's tells whether one is there without fetching it. But a registry accepts no manifest
+whose layers it does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pipeline.core import oci
+from pipeline.core.errors import ContentError, RegistryError
+from pipeline.core.interruption import Interruption
+from pipeline.core.log import about
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest
+from pipeline.core.parallel import in_parallel
+from pipeline.core.reference import Reference
+from pipeline.reader.contents import Contents, HeldImage
+from pipeline.reader.verify.findings import Fault, Report
+from pipeline.reader.verify.hashing import first_line
+from pipeline.registry.distribution import Distribution
+from pipeline.registry.skopeo.client import Skopeo
+from pipeline.storage.cache import MAX_DEPTH
+
+
+def compare(
+    contents: Contents,
+    place: Callable[[HeldImage], Reference],
+    skopeo: Skopeo,
+    distribution: Distribution,
+    jobs: int,
+    interruption: Interruption,
+) -> Report:
+    """Compare with what is at the ``place`` where ``load`` brought each image. Raises Interrupted, EnvironmentProblem."""
+
+    def of_image(image: HeldImage) -> list[Fault]:
+        interruption.check()
+        with about(image.m_id):
+            target = place(image)
+            found = list(_differences(contents, image, target, skopeo))
+            return found or list(_unlisted(contents, image, target, distribution))
+
+    faults = [Fault(contents.store.place, problem) for problem in contents.problems]
+    for found in in_parallel(of_image, contents.held, jobs):
+        faults += found
+    referrers = len(contents.along)
+    return Report(contents.store.place, len(contents.held) - referrers, 0, 0, tuple(faults), referrers=referrers)
+
+
+def _differences(contents: Contents, image: HeldImage, target: Reference, skopeo: Skopeo) -> Iterator[Fault]:
+    name, expected = (str(image.reference),), image.descriptor.digest
+    try:
+        data = skopeo.manifest(target)
+        found = Digest.of(data, expected.algorithm)
+        if found != expected:
+            yield Fault(str(target), f"it is {found} there, and {expected} here", name)
+            return
+        below = list(_below(contents, image.descriptor))
+    except (RegistryError, ContentError) as error:
+        yield Fault(str(target), first_line(error), name)
+        return
+    for digest, wanted in below:
+        where = target.by_digest(digest)
+        try:
+            data = skopeo.config(where) if wanted else skopeo.manifest(where)
+        except RegistryError as error:
+            yield Fault(str(where), first_line(error), name)
+            continue
+        if Digest.of(data, (wanted or digest).algorithm) != (wanted or digest):
+            yield Fault(str(where), "the registry serves other bytes under this digest", name)
+
+
+def _unlisted(contents: Contents, image: HeldImage, target: Reference, distribution: Distribution) -> Iterator[Fault]:
+    """Whether who asks what refers to a manifest is told of this one."""
+    try:
+        subject = contents.parse(image.descriptor.digest).subject
+        listed = subject is None or str(image.descriptor.digest) in distribution.referrers(target, subject.digest).digests
+    except (RegistryError, ContentError) as error:
+        yield Fault(str(target), first_line(error), (str(image.reference),))
+        return
+    if not listed:
+        yield Fault(str(target), "it is there, but not listed as a referrer: load again", (str(image.reference),))
+
+
+def _below(contents: Contents, descriptor: Descriptor, depth: int = 0) -> Iterator[tuple[Digest, Digest | None]]:
+    """The manifests below an image's own; and for each that has one, the digest of its config. Raises ContentError."""
+    if depth > MAX_DEPTH:
+        raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
+    if depth:
+        yield descriptor.digest, None
+    parsed = contents.parse(descriptor.digest)
+    if isinstance(parsed, Manifest) and parsed.config.media_type in oci.IMAGE_CONFIG_TYPES:
+        yield descriptor.digest, parsed.config.digest
+    for child in parsed.manifests if isinstance(parsed, Index) else ():
+        yield from _below(contents, child, depth + 1)

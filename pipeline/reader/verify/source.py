@@ -1,0 +1,113 @@
+"""Look at everything that a source holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeline.core.errors import ArchiveError, ContentError
+from pipeline.core.interruption import Interruption
+from pipeline.core.oci import Descriptor, Digest, Manifest
+from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
+from pipeline.reader.verify.findings import Fault, Report
+from pipeline.reader.verify.hashing import Checksums, first_line, hash_everything
+from pipeline.storage.archive import ForeignArchiveError
+from pipeline.storage.archive.audit import audit
+from pipeline.storage.archive.volume_reader import VolumeSet, find
+from pipeline.storage.cache import MAX_DEPTH
+
+
+def check(path: Path, jobs: int, interruption: Interruption) -> Report:
+    """Re-hash every blob, follow every index to its manifests, configs and layers, compare volumes with the checksum file
+    beside them and with the archive index, and look at the tar around it all.
+
+    Raises ArchiveError where nothing is there, ForeignArchiveError for what can only be unpacked, Interrupted.
+    """
+    volumes = VolumeSet(()) if path.is_dir() else find(path)
+    sums = Checksums.beside(volumes.paths) if volumes.paths else None
+    faults = list(sums.mismatches()) if sums else []
+    count = sums.count if sums else None
+    try:
+        store = open_store(path)
+    except ForeignArchiveError:
+        raise
+    except ArchiveError as error:
+        faults.append(Fault(path.name, first_line(error)))
+        faults += sums.compare(lambda size: interruption.check()) if sums else ()
+        return Report(str(path), 0, 0, volumes.size, tuple(faults), count, is_readable=False)
+    contents = _contents(store, faults)
+    damaged, of_volumes = hash_everything(store, sums, jobs, interruption)
+    needs, of_images = _follow(contents, damaged)
+    faults += of_volumes + of_images
+    faults += [Fault(str(digest), problem, tuple(needs.get(digest, ()))) for digest, problem in damaged.items()]
+    if isinstance(store, ArchiveStore):
+        faults += [*_metadata_faults(store), *(Fault(path.name, problem) for problem in audit(store.reader))]
+    blobs = list(store.blobs())
+    size = sum(store.size(digest) or 0 for digest in blobs)
+    unique = tuple(dict.fromkeys(faults))
+    held, referrers = (len(contents.held), len(contents.along)) if contents else (0, 0)
+    return Report(
+        str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None
+    )
+
+
+def _contents(store: Store, faults: list[Fault]) -> Contents | None:
+    try:
+        contents = Contents(store)
+    except ArchiveError as error:
+        faults.append(Fault(Path(store.place).name, first_line(error)))
+        return None
+    faults += [Fault(Path(store.place).name, problem) for problem in contents.problems]
+    return contents
+
+
+def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[dict[Digest, list[str]], list[Fault]]:
+    """Which images need which blob; and what is missing, of another size, or no manifest though it has its digest."""
+    needs: dict[Digest, dict[str, None]] = {}
+    problems: dict[tuple[str, str], dict[str, None]] = {}
+    for image in contents.held if contents else ():
+        assert contents is not None
+        name = str(image.reference)
+        for descriptor, problem in _walk(contents, image.descriptor, 0):
+            needs.setdefault(descriptor.digest, {})[name] = None
+            if problem and descriptor.digest not in damaged:
+                problems.setdefault((str(descriptor.digest), problem), {})[name] = None
+    faults = [Fault(what, problem, tuple(names)) for (what, problem), names in problems.items()]
+    return {digest: list(names) for digest, names in needs.items()}, faults
+
+
+def _walk(contents: Contents, descriptor: Descriptor, depth: int) -> Iterator[tuple[Descriptor, str]]:
+    """Everything that ``descriptor`` leads to, each with what is wrong with it: nothing, mostly."""
+    if problem := _wrong_size(contents, descriptor):
+        yield descriptor, problem
+        return
+    try:
+        if depth > MAX_DEPTH:
+            raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
+        parsed = contents.parse(descriptor.digest)
+    except ContentError as error:
+        yield descriptor, first_line(error)
+        return
+    yield descriptor, ""
+    if isinstance(parsed, Manifest):
+        for blob in parsed.blobs:
+            yield blob, _wrong_size(contents, blob)
+    else:
+        for child in parsed.manifests:
+            yield from _walk(contents, child, depth + 1)
+
+
+def _wrong_size(contents: Contents, descriptor: Descriptor) -> str:
+    size = contents.size(descriptor.digest)
+    if size is None:
+        return "is missing"
+    return "" if size == descriptor.size else f"has {size} bytes, not the {descriptor.size} that the manifest says"
+
+
+def _metadata_faults(store: ArchiveStore) -> Iterator[Fault]:
+    """Every file that is no blob."""
+    for name in store.reader.names:
+        try:
+            store.reader.read_metadata(name)
+        except ArchiveError as error:
+            yield Fault(name, first_line(error))

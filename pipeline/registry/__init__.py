@@ -1,0 +1,1 @@
+"""Everything that crosses the network: HTTP, logins, skopeo, retries and pauses."""

@@ -1,0 +1,64 @@
+"""Harbor takes images only into projects: make those that are missing, through its API.
+
+In come project names, out go projects that exist. The login is the one that docker or skopeo holds for the
+registry; images go through skopeo.
+
+API: https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml, ``HEAD /projects``, ``POST /projects``.
+"""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+from pipeline.core.errors import Cause, RegistryError
+from pipeline.core.reference import DEFAULT_REGISTRY, Reference
+from pipeline.reader.contents import HeldImage
+from pipeline.registry.http import Site, Web
+
+PROJECTS = "/api/v2.0/projects"
+DEFAULT_PROJECT = "library"
+_CREATED, _OK, _CONFLICT, _NOT_FOUND = 201, 200, 409, 404
+
+
+class Harbor:
+    """The projects of one Harbor. Thread-safe."""
+
+    def __init__(self, registry: str, web: Web, https: bool = True) -> None:
+        host = registry.partition("/")[0]
+        self._site = Site(host, host, scheme="https" if https else "http")
+        self._web = web
+
+    def ensure(self, project: str) -> bool:
+        """Make the project, private, unless it exists. Whether it was made. Raises RegistryError."""
+        # HEAD asks for exactly this name; GET ?name= would match parts of others.
+        query = urlencode({"project_name": project})
+        if self._ask("HEAD", f"{PROJECTS}?{query}", f"the project {project} cannot be looked for", _NOT_FOUND) == _OK:
+            return False
+        body = json.dumps({"project_name": project, "metadata": {"public": "false"}}).encode()
+        return self._ask("POST", PROJECTS, f"the project {project} cannot be made", _CONFLICT, body) == _CREATED
+
+    def _ask(self, method: str, path: str, what: str, other: int, body: bytes | None = None) -> int:
+        """The status: yes, or the ``other`` that means something here."""
+        said = f"{self._site.host}: {what}"
+        answer = self._web.ask(method, self._site, path, said, headers={"Content-Type": "application/json"}, body=body)
+        if answer.ok or answer.status == other:
+            return answer.status
+        reason = answer.words or f"status {answer.status}"
+        tip = "TIP: is this a Harbor 2? Without -repo-type no project is made"
+        raise RegistryError(f"{said}: {reason}\n{tip}", Cause.UNSUPPORTED)
+
+
+def place(image: HeldImage, registry: str, default: str) -> Reference:
+    """Where ``image`` goes in a Harbor: what has no project of its own goes into ``default``.
+
+    Docker Hub's ``library`` is no project but the way to write a name without one.
+    """
+    target = image.at(registry)
+    if "/" in registry:
+        return target
+    name = image.reference.repository
+    if image.reference.registry == DEFAULT_REGISTRY:
+        name = name.removeprefix("library/")
+    repository = name if "/" in name else f"{default}/{name}"
+    return Reference(target.registry, repository, target.tag, target.digest)

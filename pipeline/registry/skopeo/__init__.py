@@ -1,0 +1,1 @@
+"""The edge to skopeo: running it, and what its messages mean."""

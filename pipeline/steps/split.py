@@ -1,0 +1,124 @@
+"""Act 3, last step: the finished files get their names.
+
+In comes what ``compress`` made, out go the archive, volumes or folder under their final names, the checksum file for
+``sha256sum -c``, and a record (``output.json``). Promises: a set changes over as a whole, by journal: a run that finds a
+change-over unfinished completes it, so that old and new volumes are never taken for one set; volumes that an earlier run of
+ours left under other names are removed, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.bundle import Bundle
+from pipeline.storage.cache import BundleState, Cache, is_published, publish
+from pipeline.storage.records.packed import Finished, Packed, PackedFile, parse_finished, read_finished, read_packed
+
+
+def split(cache: Cache, state: BundleState, bundle: Bundle, references: Sequence[str]) -> None:
+    """Put what ``packed.json`` names into place. Raises OSError when the destination cannot be written."""
+    packed = read_packed(state.packed)
+    assert packed is not None, "compress wrote it just now"
+    if bundle.is_cache:
+        publish(cache, state)
+        files.sync_file_system(cache.root)
+    earlier = read_finished(state.output)
+    finished = Finished(packed.files, tuple(references))
+    journal = {"finished": finished.to_json(), "stale": _stale(earlier, packed.files), "checksums": _checksum_path(bundle)}
+    files.write_atomic(state.journal, files.dump_sealed(journal))
+    roll_forward(state)
+
+
+def roll_forward(state: BundleState) -> None:
+    """Complete the change-over in the journal, if there is one. May be repeated at any point.
+
+    One that cannot be completed, as somebody else has been at work on the files, is dropped: what is there is packed anew.
+    """
+    journal = files.read_sealed(state.journal)
+    finished = parse_finished(journal.get("finished") if isinstance(journal, dict) else None)
+    if finished is None or not all(file.is_waiting or file.is_in_place for file in finished.files):
+        state.journal.unlink(missing_ok=True)
+        return
+    checksums = Path(journal["checksums"]) if journal["checksums"] else None
+    if checksums is not None:
+        checksums.unlink(missing_ok=True)
+    for file in finished.files:
+        _into_place(file)
+    folders = {Path(file.name).parent for file in finished.files}
+    for folder in folders:
+        files.sync_folder(folder)
+    # The old ones go when the new ones are there for good.
+    for name in journal["stale"]:
+        files.remove(Path(name))
+    if checksums is not None:
+        files.write_atomic(checksums, checksum_lines(finished.files))
+    files.write_atomic(state.output, files.dump_sealed(finished.to_json()))
+    state.journal.unlink()
+
+
+def remove(state: BundleState, bundle: Bundle) -> None:
+    """``doit clean``: remove the finished files, if they are still as we left them. The cache keeps all that was fetched."""
+    finished = read_finished(state.output)
+    for file in finished.files if finished else ():
+        if file.is_in_place:
+            files.remove(Path(file.name))
+    if bundle.output.is_archive:
+        bundle.output.checksum_file.unlink(missing_ok=True)
+    state.output.unlink(missing_ok=True)
+
+
+def is_current(cache: Cache, state: BundleState, bundle: Bundle) -> bool:
+    """Whether all files are in place, with their checksums."""
+    packed, finished = read_packed(state.packed), read_finished(state.output)
+    if packed is None or finished is None or finished.files != packed.files or state.journal.exists():
+        return False
+    if bundle.is_cache:
+        return is_published(cache, state)
+    return all(file.is_in_place for file in packed.files) and _has_checksums(bundle, packed)
+
+
+def checksum_lines(packed: Sequence[PackedFile]) -> bytes:
+    """What ``sha256sum`` would print for the files, run in their folder."""
+    return b"".join(_checksum_line(file) for file in packed)
+
+
+def _checksum_line(file: PackedFile) -> bytes:
+    name = Path(file.name).name
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n")
+    # coreutils manual, "md5sum invocation": a line with an escaped name begins with a backslash.
+    return os.fsencode(f"{chr(92) if escaped != name else ''}{file.sha256}  {escaped}\n")
+
+
+def _into_place(file: PackedFile) -> None:
+    """Rename, unless that was done before the journal was found. A folder that is in the way makes room first."""
+    temporary, name = Path(file.temporary), Path(file.name)
+    if not file.is_waiting:
+        return
+    old = files.temporary_beside(name.with_name(f"old-{name.name}"))
+    if name.is_dir():
+        files.remove(old)
+        name.rename(old)
+    temporary.rename(name)
+    files.remove(old)
+
+
+def _stale(earlier: Finished | None, packed: Sequence[PackedFile]) -> list[str]:
+    """What an earlier run of ours recorded for this destination and has not been touched since."""
+    names = {file.name for file in packed}
+    return [file.name for file in earlier.files if file.name not in names and file.is_in_place] if earlier else []
+
+
+def _checksum_path(bundle: Bundle) -> str:
+    return str(bundle.output.checksum_file) if bundle.output.is_archive else ""
+
+
+def _has_checksums(bundle: Bundle, packed: Packed) -> bool:
+    if not bundle.output.is_archive:
+        return True
+    try:
+        return bundle.output.checksum_file.read_bytes() == checksum_lines(packed.files)
+    except OSError:
+        return False

@@ -1,0 +1,93 @@
+"""What an archive holds, in order, before a byte of it is written.
+
+In comes nothing but names, sizes, digests and modes; out goes a frozen ``ArchiveLayout``, and its JSON, which is handed
+from the task that decides what is packed to the task that packs it. As every member is named by its digest, the JSON is a
+stand-in for gigabytes of content: it changes when, and only when, the archive changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.core.errors import ArchiveError, ContentError
+from pipeline.core.oci import Digest
+
+LAYOUT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of the tar. ``path`` is its full name there; a folder has no digest and no slash at its end.
+
+    ``link`` is the target of a symbolic link, relative to the link's folder, and empty for all else.
+    """
+
+    path: str
+    size: int = 0
+    digest: Digest | None = None
+    mode: int = 0o644
+    media_type: str = ""
+    """Of a blob: a hint whether it is compressed already."""
+    is_blob: bool = False
+    """Blobs get gzip members or zstd frames of their own, and stand in the archive index by digest."""
+    link: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        return self.digest is None and not self.link
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"path": self.path, "mode": self.mode}
+        if self.digest is not None:
+            data |= {"size": self.size, "digest": str(self.digest)}
+        if self.is_blob:
+            data |= {"mediaType": self.media_type, "blob": True}
+        if self.link:
+            data["link"] = self.link
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Member:
+        digest = data.get("digest")
+        return cls(
+            str(data["path"]),
+            int(data.get("size", 0)),
+            None if digest is None else Digest.parse(digest),
+            int(data["mode"]),
+            str(data.get("mediaType", "")),
+            data.get("blob") is True,
+            str(data.get("link", "")),
+        )
+
+
+@dataclass(frozen=True)
+class ArchiveLayout:
+    """The members in the order of the tar, folders before what is in them, and the one time that all of them bear."""
+
+    mtime: int
+    members: tuple[Member, ...]
+
+    @property
+    def root(self) -> str:
+        """The folder that everything in the tar is in."""
+        return self.members[0].path.partition("/")[0] if self.members else "."
+
+    @property
+    def content_size(self) -> int:
+        """Bytes of all files together."""
+        return sum(member.size for member in self.members)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"version": LAYOUT_VERSION, "mtime": self.mtime, "members": [m.to_json() for m in self.members]}
+
+    @classmethod
+    def from_json(cls, data: Any) -> ArchiveLayout:
+        """Raises ArchiveError for what ``to_json`` of this version did not make."""
+        try:
+            if data["version"] != LAYOUT_VERSION:
+                raise ValueError(f"version {data['version']!r}")
+            return cls(int(data["mtime"]), tuple(Member.from_json(m) for m in data["members"]))
+        except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
+            raise ArchiveError(f"this is no archive layout of version {LAYOUT_VERSION} ({error})") from error

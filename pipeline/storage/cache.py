@@ -1,0 +1,313 @@
+"""The edge to the cache: an OCI image layout on disk (image-layout.md), and one inside it for every image.
+
+``share/<algorithm>/<hex>`` holds every blob once; ``images/<reference>/<platform>/`` is where an image/arch was copied to;
+``.state/`` is never archived. Promises: what is put here is complete or absent; what is read as metadata is checked
+against its digest; a blob counts as present only with the right size. (Layers are hashed again when they are packed: skopeo
+reuses a blob by its name alone.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import files, oci, reference
+from pipeline.core.bundle import Bundle
+from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
+from pipeline.core.files import TEMPORARY
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest
+from pipeline.core.reference import Reference
+
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}\n'
+LAYOUT_FILE = "oci-layout"
+INDEX = "index.json"
+IMAGES_LIST = "saved-images-list.json"
+IMAGES = "images"
+SHARE = "share"
+BLOBS = "blobs"
+STATE = ".state"
+SOURCE_DIGEST = "io.image-tools.source.digest"
+"""Annotation on an image's descriptor: the digest at the source, where ours differs (a subset, or a converted image)."""
+SUBJECT = "io.image-tools.referrer.subject"
+"""Annotation on the descriptor of what came along with an image: the digest that it refers to."""
+MAX_DEPTH = 4
+"""Indexes inside indexes; none in use goes beyond two."""
+MAX_OBJECTS = 100_000
+"""All that an image consists of, every platform included."""
+
+
+class Cache:
+    """The folder that all bundles of one machine or repository share. Safe to use from many threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.share = root / SHARE
+        self._share = str(self.share)
+        self.state = root / STATE
+        self.database = self.state / "doit.sqlite3"
+        self.lock_file = self.state / "lock"
+        self._parsed: dict[Digest, Manifest | Index] = {}
+
+    def check(self) -> None:
+        """Refuse a folder that holds something else. Raises UsageError; writes nothing."""
+        if not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise UsageError(f"the cache {self.root} is not a folder\nTIP: name another one with -cache")
+        if not (self.root / LAYOUT_FILE).exists() and not self.state.exists() and any(self.root.iterdir()):
+            raise UsageError(f"the folder {self.root} holds other files and is no cache\nTIP: name a new folder with -cache")
+
+    def prepare(self) -> None:
+        """Make the folder a valid, empty image layout if it is not one yet. Raises EnvironmentProblem."""
+        try:
+            if not (self.share / "sha256").is_dir():
+                (self.share / "sha256").mkdir(parents=True)
+                files.sync_folder(self.share)  # or a power loss could take the folder with all that is durable in it
+            (self.root / IMAGES).mkdir(exist_ok=True)
+            files.write_if_changed(self.root / LAYOUT_FILE, OCI_LAYOUT)
+            link(self.root / BLOBS, SHARE)
+            if not (self.root / INDEX).exists():
+                files.write_atomic(self.root / INDEX, layout_index(()))
+            for folder in (self.root, self.share / "sha256", self.root / IMAGES, self.state):
+                files.check_writable(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise files.disk_problem(error) from error
+            raise EnvironmentProblem(
+                f"cannot write to the cache {self.root}: {error.strerror}\nTIP: name another folder with -cache"
+            ) from error
+
+    def blob(self, digest: Digest) -> Path:
+        return self.share / digest.algorithm / digest.hex
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is here with the right size."""
+        digest = descriptor.digest
+        try:  # not through Path: this is asked for every blob of every image, several times a run
+            return os.stat(f"{self._share}/{digest.algorithm}/{digest.hex}").st_size == descriptor.size  # noqa: PTH116
+        except OSError:
+            return False
+
+    def read(self, digest: Digest) -> bytes:
+        """A small object, checked against its digest. Raises ContentError, also where it is missing."""
+        try:
+            return files.read_verified(self.blob(digest), digest, oci.MAX_MANIFEST_SIZE)
+        except OSError as error:
+            raise ContentError(f"{digest} is not in the cache: {error.strerror}") from error
+
+    def put(self, data: bytes, digest: Digest) -> None:
+        """Keep ``data``, which the caller has checked against ``digest``; a damaged copy is replaced."""
+        try:
+            self.read(digest)
+        except ContentError:
+            files.write_atomic(self.blob(digest), data)
+
+    def parse(self, digest: Digest) -> Manifest | Index:
+        """The manifest or index in the blob ``digest``, verified once a run. Raises ContentError."""
+        parsed = self._parsed.get(digest)
+        if parsed is None:
+            document = oci.parse(self.read(digest))
+            if not isinstance(document, Manifest | Index):
+                raise ContentError(f"{digest} is a schema 1 manifest, which cannot be kept as it is")
+            parsed = self._parsed[digest] = document
+        return parsed
+
+    def closure(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        """A manifest or index and all it needs, each object once, in order of first use. Raises ContentError."""
+        found: dict[Digest, Descriptor] = {}
+        self._collect(descriptor, found, set(), 0)
+        return tuple(found.values())
+
+    def _collect(self, top: Descriptor, found: dict[Digest, Descriptor], visited: set[Digest], depth: int) -> None:
+        # An index may name another one thousands of times, and that one a third.
+        if top.digest in visited:
+            return
+        if depth > MAX_DEPTH:
+            raise ContentError(f"{top.digest}: indexes are nested more than {MAX_DEPTH} deep")
+        parsed = self.parse(top.digest)
+        visited.add(top.digest)
+        found.setdefault(top.digest, top)
+        if isinstance(parsed, Manifest):
+            for blob in parsed.blobs:
+                found.setdefault(blob.digest, blob)
+        else:
+            for child in parsed.manifests:
+                self._collect(child, found, visited, depth + 1)
+        if len(found) > MAX_OBJECTS:
+            raise ContentError(f"{top.digest}: more than {MAX_OBJECTS} objects belong to no image")
+
+    def missing(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+        """What of the closure is not here. Where a manifest is missing, only it is named: what it needs is unknown."""
+        try:
+            return tuple(item for item in self.closure(descriptor) if not self.has(item))
+        except ContentError:
+            return (descriptor,)
+
+    def image_folder(self, name: Reference) -> Path:
+        return self.root / IMAGES / name.folder
+
+    def resolved_record(self, name: Reference) -> Path:
+        return self.state / "resolved" / f"{name.folder}.json"
+
+    def bundle_state(self, bundle: Bundle) -> BundleState:
+        return BundleState(self.state / "bundles" / bundle.id)
+
+    def clean_up(self) -> int:
+        """Remove what a killed run left behind: our temporary files and folders, and skopeo's. Call under the lock.
+
+        Bytes that this set free.
+        """
+        found = list(self.leftovers())
+        size = sum(files.size_below(path) for path in found)
+        for path in found:
+            files.remove(path)
+        return size
+
+    def leftovers(self) -> Iterator[Path]:
+        """Temporary files and folders, at any depth. Nothing of ours that is complete has such a name."""
+        yield from (path for path in sorted(self.root.glob(f"{TEMPORARY}*")))
+        for part in (self.root / IMAGES, self.share, self.state):
+            for folder, names, filenames in os.walk(part):
+                for name in [name for name in names if name.startswith(TEMPORARY)]:
+                    names.remove(name)
+                    yield Path(folder, name)
+                yield from (Path(folder, name) for name in filenames if name.startswith((TEMPORARY, "oci-put-blob")))
+
+
+@dataclass(frozen=True)
+class BundleState:
+    """What describes one bundle: kept apart from the cache, so that bundles on one cache do not undo each other."""
+
+    folder: Path
+
+    @property
+    def index(self) -> Path:
+        return self.folder / INDEX
+
+    @property
+    def images_list(self) -> Path:
+        return self.folder / IMAGES_LIST
+
+    @property
+    def archive_layout(self) -> Path:
+        """What ``tar`` hands to ``compress``."""
+        return self.folder / "archive.json"
+
+    @property
+    def sums(self) -> Path:
+        """Digests of what ``tar`` wrote, by which damage is seen."""
+        return self.folder / "sums.json"
+
+    @property
+    def packed(self) -> Path:
+        """What ``compress`` hands to ``split``."""
+        return self.folder / "packed.json"
+
+    @property
+    def output(self) -> Path:
+        """The finished files, as ``split`` left them."""
+        return self.folder / "output.json"
+
+    @property
+    def journal(self) -> Path:
+        """There while a set of volumes changes over."""
+        return self.folder / "journal.json"
+
+    @property
+    def last_run(self) -> Path:
+        """Which images the last run saved and which failed."""
+        return self.folder / "run.json"
+
+    @property
+    def description(self) -> Path:
+        """Where the bundle goes, and which platforms of which images it asks for: what it needs of the cache."""
+        return self.folder / "bundle.json"
+
+    @property
+    def kept_list(self) -> Path:
+        """The image list of the last run, also of one that was typed."""
+        return self.folder / "images.txt"
+
+    def referrers(self, name: Reference) -> Path:
+        """What refers to an image and comes along with it."""
+        return self.folder / "referrers" / f"{name.folder}.json"
+
+    def image_index(self, name: Reference) -> Path:
+        return self.folder / IMAGES / name.folder / INDEX
+
+
+def layout_index(descriptors: Sequence[dict[str, Any]]) -> bytes:
+    """The ``index.json`` of an image layout."""
+    return files.dump_json({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": list(descriptors)})
+
+
+def read_layout_index(path: Path) -> Descriptor | None:
+    """The one descriptor in an image's ``index.json``, or None where the file is missing, damaged or not of ours."""
+    document = files.read_json(path)
+    try:
+        (descriptor,) = document["manifests"]
+        return Descriptor.from_json(descriptor)
+    except (TypeError, KeyError, ValueError, ContentError):
+        return None
+
+
+def write_image(folder: Path, descriptor: dict[str, Any], share: Path) -> None:
+    """Make ``folder`` an image layout of one descriptor; whatever was there is replaced, by renaming.
+
+    Not synced: a folder that a power loss took is made again, without a transfer.
+    """
+    temporary = fresh_folder(folder)
+    (temporary / LAYOUT_FILE).write_bytes(OCI_LAYOUT)
+    link(temporary / BLOBS, os.path.relpath(share, folder))
+    (temporary / INDEX).write_bytes(layout_index([descriptor]))
+    old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    files.remove(old)
+
+
+def fresh_folder(path: Path) -> Path:
+    """An empty temporary folder beside ``path``."""
+    temporary = files.temporary_beside(path)
+    files.remove(temporary)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def link(path: Path, target: str) -> None:
+    """A symbolic link, where the file system can hold one: FAT cannot, and nothing of ours depends on it."""
+    if path.is_symlink() and str(path.readlink()) == target:
+        return
+    with contextlib.suppress(PermissionError, FileExistsError, NotImplementedError):
+        path.symlink_to(target)
+
+
+def publish(cache: Cache, state: BundleState) -> None:
+    """Show a bundle's metadata in the cache itself, so that the folder reads as that bundle."""
+    for source, target in _published(cache, state):
+        files.write_if_changed(target, source.read_bytes(), durable=False)
+        files.write_if_changed(target.with_name(LAYOUT_FILE), OCI_LAYOUT, durable=False)
+        link(target.with_name(BLOBS), os.path.relpath(cache.share, target.parent))
+
+
+def is_published(cache: Cache, state: BundleState) -> bool:
+    try:
+        return all(source.read_bytes() == target.read_bytes() for source, target in _published(cache, state))
+    except OSError:
+        return False
+
+
+def _published(cache: Cache, state: BundleState) -> Iterator[tuple[Path, Path]]:
+    document = json.loads(state.index.read_bytes())
+    for entry in document["manifests"]:
+        name = reference.parse(entry["annotations"][oci.REF_NAME])
+        yield state.image_index(name), cache.image_folder(name) / INDEX
+    yield state.images_list, cache.root / IMAGES_LIST
+    yield state.index, cache.root / INDEX

@@ -1,0 +1,122 @@
+"""What refers to an image, as the last look at its registry found it: a record in the bundle's state.
+
+``referrers`` writes it; whoever has to know what comes along reads it: ``attach`` turns each referrer into something that is
+saved as if it were an image of its own, under its tag or its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipeline.core import files
+from pipeline.core.bundle import BundleImage, PlatformFilter, Referrer
+from pipeline.core.errors import ContentError, PlatformError
+from pipeline.core.oci import Descriptor, Digest
+from pipeline.core.reference import Reference, is_tag
+from pipeline.steps.choose import Attachment, Choice, Resolved, choose
+from pipeline.storage.cache import BundleState, Cache
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """What refers to the ``subjects`` of an image. ``lost`` refers to what the bundle does not keep as it was: an index of
+    which only some platforms were asked for.
+    """
+
+    subjects: tuple[Digest, ...]
+    types: str
+    referrers: tuple[Referrer, ...] = ()
+    lost: tuple[Referrer, ...] = ()
+
+
+def write(state: BundleState, image: BundleImage, found: Found) -> None:
+    document = {
+        "version": VERSION,
+        "subjects": [str(subject) for subject in found.subjects],
+        "types": found.types,
+        "referrers": [to_json(each) for each in found.referrers],
+        "lost": [to_json(each) for each in found.lost],
+    }
+    files.write_if_changed(state.referrers(image.reference), files.dump_sealed(document), durable=False)
+
+
+def read(state: BundleState, name: Reference) -> Found | None:
+    """The record, or None where it is missing, damaged or of another version."""
+    document = files.read_sealed(state.referrers(name))
+    try:
+        if document["version"] != VERSION:
+            return None
+        return Found(
+            tuple(Digest.parse(text) for text in document["subjects"]),
+            str(document["types"]),
+            tuple(from_json(each) for each in document["referrers"]),
+            tuple(from_json(each) for each in document["lost"]),
+        )
+    except (TypeError, KeyError, ValueError, ContentError):
+        return None
+
+
+def to_json(referrer: Referrer) -> dict[str, Any]:
+    return {**asdict(referrer), "subject": str(referrer.subject), "digest": str(referrer.digest)}
+
+
+def from_json(data: Mapping[str, Any]) -> Referrer:
+    """Raises KeyError, ValueError, ContentError."""
+    tag = str(data["tag"])
+    if tag and not is_tag(tag):
+        raise ValueError(f"{tag!a} is no tag")
+    return Referrer(
+        Digest.parse(data["subject"]),
+        Digest.parse(data["digest"]),
+        str(data["media_type"]),
+        int(data["size"]),
+        str(data["artifact_type"]),
+        tag,
+    )
+
+
+def subjects(choice: Choice) -> tuple[Digest, ...]:
+    """What of an image is in the bundle as it was at the source, so that others may refer to it: index and manifests."""
+    index = () if choice.index is None or choice.is_subset else (choice.top.digest,)
+    return tuple(dict.fromkeys((*index, *(platform.descriptor.digest for platform in choice.platforms))))
+
+
+def attach(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> Choice | None:
+    """The choice with all that comes along, by the record. None where there is no record of this very choice."""
+    if image.referrers is None:
+        return choice
+    found = read(state, image.reference)
+    if found is None or found.types != str(image.referrers) or found.subjects != subjects(choice):
+        return None
+    try:
+        return replace(choice, referrers=tuple(_attachments(cache, image, choice, found.referrers)), lost=found.lost)
+    except (ContentError, PlatformError):
+        return None
+
+
+def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:
+    """A referrer as something to save, in the repository of the image that it came with."""
+
+    def place(of: Reference) -> Reference:
+        return of.by_tag(referrer.tag) if referrer.tag else of.by_digest(referrer.digest)
+
+    name = place(image.reference)
+    return BundleImage(
+        name, place(image.source), PlatformFilter(), str(name), image.m_id, locked=referrer.digest, about=referrer
+    )
+
+
+def _attachments(cache: Cache, image: BundleImage, choice: Choice, found: Sequence[Referrer]) -> list[Attachment]:
+    attachments: list[Attachment] = []
+    number = len(choice.platforms)
+    for referrer in found:
+        own = image_of(image, referrer)
+        chosen = choose(cache, own, Resolved(Descriptor(referrer.media_type, referrer.digest, referrer.size)))
+        platforms = tuple(replace(each, img_id=number + each.img_id) for each in chosen.platforms)
+        number += len(platforms)
+        attachments.append(Attachment(own, replace(chosen, platforms=platforms)))
+    return attachments

@@ -1,0 +1,213 @@
+"""What a run came to becomes a ``Report``. Reads manifests from the cache; writes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import __version__
+from pipeline.acts.engine import Status
+from pipeline.acts.progress import Tracker
+from pipeline.core.bundle import Bundle, BundleImage
+from pipeline.core.errors import ContentError
+from pipeline.core.oci import Descriptor, Digest, Manifest
+from pipeline.steps.choose import Attachment, Choice, PlatformImage, everything
+from pipeline.steps.tar import image_entry, platform_entry
+from pipeline.storage.cache import BundleState, Cache
+from pipeline.storage.records.packed import PackedFile
+from pipeline.ui.report.model import (
+    VERSION,
+    Act,
+    Blob,
+    Figures,
+    File,
+    ImageReport,
+    PlatformReport,
+    ReferrerReport,
+    Report,
+    Task,
+)
+from pipeline.ui.terminal import harmless
+
+_ACTS = {"resolving": "resolve", "copying": "copy", "packing": "pack", "verifying": "verify"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over. ``planned`` when it was a ``-dry-run``; ``kept`` says why an earlier bundle stays."""
+
+    bundle: Bundle
+    cache: Cache
+    state: BundleState
+    chosen: Sequence[tuple[BundleImage, Choice]]
+    reused: frozenset[BundleImage]
+    failures: Mapping[BundleImage, str]
+    files: Sequence[PackedFile]
+    fetched: int
+    repacked: bool
+    kept: str
+    planned: bool
+    tracker: Tracker
+    verified: int = 0
+    """Bytes of a bundle that stayed as it was, and was hashed again."""
+
+
+def _text(text: str) -> str:
+    """Without secrets, control characters, and what no encoding takes (a file's name may be any bytes)."""
+    return harmless(text).encode(errors="replace").decode()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An image/arch with all it needs."""
+
+    report: PlatformReport
+    blobs: Mapping[Digest, Descriptor]
+    kinds: Mapping[Digest, str]
+
+
+def collect(run: Run) -> Report:
+    parts = {
+        image: [_part(run, of, each) for of, own in everything([(image, choice)]) for each in own.platforms]
+        for image, choice in run.chosen
+    }
+    users: Counter[Digest] = Counter()
+    for each in parts.values():
+        users.update({digest for part in each for digest in part.blobs})
+    images = [_image(run, image, choice, parts[image], users) for image, choice in run.chosen]
+    images += [_failed(image, reason) for image, reason in run.failures.items()]
+    blobs = tuple(_blobs(parts.values(), users))
+    # Not the plan's: of a schema 1 image it does not know the layers.
+    total = sum(blob.size for blob in blobs)
+    unshared = sum(part.report.size for each in parts.values() for part in each)
+    return Report(
+        VERSION,
+        f"image-tools {__version__}",
+        _outcome(run),
+        _text(run.kept.partition("\n")[0]).replace(f"{run.bundle.output.destination.parent}/", ""),
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.tracker.started_at)),
+        round(time.time() - run.tracker.started_at, 3),
+        _text(run.bundle.output.destination.name),
+        run.bundle.output.compression.value,
+        _figures(run, len(blobs), total, unshared),
+        tuple(_acts(run, total)),
+        tuple(File(_text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
+        tuple(sorted(images, key=lambda image: image.m_id)),
+        blobs,
+        tuple(_tasks(run)),
+    )
+
+
+def _part(run: Run, image: BundleImage, platform: PlatformImage) -> _Part:
+    entry = platform.descriptor
+    blobs: dict[Digest, Descriptor] = {}
+    kinds: dict[Digest, str] = {}
+    config = ""
+    layers: tuple[str, ...] = ()
+    # Of a schema 1 image it is not known what it needs before it is copied.
+    with contextlib.suppress(ContentError):
+        entry = entry if run.planned else platform_entry(run.cache, image, platform)
+        blobs = {blob.digest: blob for blob in run.cache.closure(entry)}
+        manifest = run.cache.parse(entry.digest)
+        kinds[entry.digest] = "manifest"
+        if isinstance(manifest, Manifest):
+            config = str(manifest.config.digest)
+            kinds[manifest.config.digest] = "config"
+            layers = tuple(str(layer.digest) for layer in manifest.layers if not layer.is_foreign)
+    size = sum(blob.size for blob in blobs.values())
+    name = _text(str(platform.platform))
+    return _Part(PlatformReport(platform.img_id, name, str(entry.digest), size, config, layers), blobs, kinds)
+
+
+def _image(
+    run: Run, image: BundleImage, choice: Choice, parts: Sequence[_Part], users: Mapping[Digest, int]
+) -> ImageReport:
+    blobs = {digest: blob for part in parts for digest, blob in part.blobs.items()}
+    digest = choice.top.digest
+    with contextlib.suppress(ContentError):
+        digest = Digest.of(choice.index) if choice.index is not None else digest
+        digest = digest if run.planned else image_entry(run.state, image).digest
+    return ImageReport(
+        image.m_id,
+        _text(str(image.reference)),
+        _text(str(image.source)),
+        "planned" if run.planned else "reused" if image in run.reused else "saved",
+        "",
+        str(digest),
+        str(choice.top.digest),
+        sum(blob.size for blob in blobs.values()),
+        sum(blob.size for blob in blobs.values() if users[blob.digest] == 1),
+        tuple(part.report for part in parts[: len(choice.platforms)]),
+        tuple(_referrer(run, each) for each in choice.referrers),
+    )
+
+
+def _referrer(run: Run, each: Attachment) -> ReferrerReport:
+    about = each.image.about
+    assert about is not None, "it came along"
+    size = sum(_part(run, each.image, platform).report.size for platform in each.choice.platforms)
+    return ReferrerReport(_text(about.artifact_type), str(about.digest), str(about.subject), about.tag, size)
+
+
+def _failed(image: BundleImage, reason: str) -> ImageReport:
+    name, source = _text(str(image.reference)), _text(str(image.source))
+    return ImageReport(image.m_id, name, source, "failed", _text(reason), "", "", 0, 0, ())
+
+
+def _outcome(run: Run) -> str:
+    if run.planned:
+        return "planned"
+    if run.kept:
+        return "kept"
+    return "nothing" if not run.chosen else "incomplete" if run.failures else "complete"
+
+
+def _figures(run: Run, blobs: int, total: int, unshared: int) -> Figures:
+    chosen = len(run.chosen)
+    return Figures(
+        chosen + len(run.failures),
+        0 if run.planned else chosen,
+        len(run.reused),
+        len(run.failures),
+        sum(len(choice.platforms) for _, choice in run.chosen),
+        len({each.image.reference for _, choice in run.chosen for each in choice.referrers}),
+        blobs,
+        total,
+        unshared - total,
+        run.fetched,
+        sum(_size(file, total) for file in run.files),
+    )
+
+
+def _size(file: PackedFile, total: int) -> int:
+    """Of a folder, what is in it: the size in the record is that of its own entry."""
+    return file.size if file.sha256 else total
+
+
+def _acts(run: Run, total: int) -> Iterator[Act]:
+    sizes = {"copy": run.fetched, "pack": total if run.repacked else 0, "verify": run.verified}
+    for act, seconds in run.tracker.seconds.items():
+        name = _ACTS.get(act, act)
+        yield Act(name, round(seconds, 3), sizes.get(name, 0))
+
+
+def _blobs(parts: Iterable[Sequence[_Part]], users: Mapping[Digest, int]) -> Iterator[Blob]:
+    """Each once, the largest first."""
+    found: dict[Digest, Blob] = {}
+    for each in parts:
+        for part in each:
+            for digest, blob in part.blobs.items():
+                kind = part.kinds.get(digest, "layer")
+                found.setdefault(digest, Blob(str(digest), kind, blob.size, users[digest]))
+    yield from sorted(found.values(), key=lambda blob: (-blob.size, blob.digest))
+
+
+def _tasks(run: Run) -> Iterator[Task]:
+    for span in run.tracker.history:
+        name = _text(span.task).replace(f":{run.bundle.name}", "", 1)
+        times = round(span.start, 3), round(span.end, 3)
+        yield Task(name, span.worker, *times, span.status is not Status.FAILED, span.size)

@@ -1,0 +1,31 @@
+"""A report becomes a file, as its name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core import files
+from pipeline.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pipeline.ui.report.model import Report
+
+SUFFIXES = (".html", ".json")
+
+
+def check_name(path: Path) -> None:
+    """Raises UsageError for a file that says neither of the two."""
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"-report {path.name}: the name must end in {' or '.join(SUFFIXES)}, which says what is written")
+
+
+def write(report: Report, path: Path) -> None:
+    """Raises OSError."""
+    if path.suffix == ".json":
+        data = files.dump_json(report.to_json())
+    else:
+        from pipeline.ui.report.page import html
+
+        data = html(report).encode(errors="backslashreplace")
+    files.write_atomic(path, data)

@@ -1,0 +1,39 @@
+"""What a person sees. ``live`` is the only importer of rich, and is imported only where there is a terminal for it.
+
+Log lines and progress go to standard error; plan and summary to standard output. No control character of a registry's
+message or an image's name reaches the terminal.
+"""
+
+from pipeline.ui.terminal.log_lines import FORMATS, start_logging
+from pipeline.ui.terminal.progress import MODES, restore_terminal, say_at_once, show_progress
+from pipeline.ui.terminal.summary import (
+    Summary,
+    plan_line,
+    print_failures,
+    print_lost,
+    print_plan,
+    print_problem,
+    print_summary,
+)
+from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text, referrers_text
+
+__all__ = [
+    "FORMATS",
+    "MODES",
+    "Summary",
+    "bytes_text",
+    "duration_text",
+    "harmless",
+    "kind_text",
+    "plan_line",
+    "print_failures",
+    "print_lost",
+    "print_plan",
+    "print_problem",
+    "print_summary",
+    "referrers_text",
+    "restore_terminal",
+    "say_at_once",
+    "show_progress",
+    "start_logging",
+]

@@ -1,0 +1,199 @@
+"""Plan and summary, on standard output, and the error that ends a command, on standard error."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.acts.plan import Need, Plan
+from pipeline.core.bundle import Bundle, BundleImage, Referrer
+from pipeline.storage.records.packed import PackedFile
+from pipeline.ui.terminal.style import columns, styled
+from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text
+
+MAX_FAILURES = 30
+"""That many are shown with their reasons; the rest are in the failed list, the log and the report."""
+MAX_NAMES = 5
+"""Images that are named of those that failed for one and the same reason."""
+FEW = 3
+"""As many images with one reason are told one by one."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to. ``kept`` says why an earlier archive was left as it was; ``seconds`` is by act."""
+
+    bundle: Bundle
+    saved: int
+    reused: int
+    plan: Plan
+    failures: Mapping[BundleImage, str]
+    fetched: int
+    seconds: Mapping[str, float]
+    repacked: bool
+    files: Sequence[PackedFile]
+    kept: str
+    report: Path | None
+    how_to_go_on: str
+    verified: int = 0
+    """Bytes of a bundle that stayed as it was, and was hashed again."""
+    lost: Mapping[BundleImage, Sequence[Referrer]] = field(default_factory=dict)
+    """What refers to an index that the bundle does not keep as it was."""
+
+
+def plan_line(plan: Plan, found: Sequence[Need]) -> str:
+    """The plan in one line, for the log."""
+    what = [_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob")]
+    if plan.referrers:
+        what.insert(2, _count(plan.referrers, "referrer"))
+    sizes = f"{bytes_text(plan.to_fetch)} to fetch, {bytes_text(plan.here)} here already"
+    rooms = [f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
+    disk = f"; disk: {'; '.join(rooms)}" if rooms else ""
+    return f"plan: {', '.join(what)}: {sizes}, {bytes_text(plan.shared)} saved by sharing{disk}"
+
+
+def print_plan(plan: Plan, found: Sequence[Need]) -> None:
+    _row("images", str(plan.images))
+    _row("image/arches", str(plan.platforms))
+    if plan.referrers:
+        _row("referrers", str(plan.referrers))
+    _row("blobs", f"{plan.blobs}, {bytes_text(plan.total)} ({bytes_text(plan.shared)} saved by sharing)")
+    _row("here already", bytes_text(plan.here))
+    _row("to fetch", styled(bytes_text(plan.to_fetch), "bold"))
+    for need in found:
+        verdict = "" if need.is_met else "   " + styled("NOT ENOUGH", "bad")
+        _row("disk", f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}{verdict}")
+
+
+def print_lost(lost: Mapping[BundleImage, Sequence[Referrer]]) -> None:
+    """What stays behind of a signed index of which only some platforms are saved, and how it could be kept."""
+    if not lost:
+        return
+    print(f"\n{styled('left behind', 'notable')}, as it is about a whole index, of which the bundle holds some platforms:")
+    for image, referrers in list(lost.items())[:MAX_FAILURES]:
+        kinds = Counter(kind_text(referrer.artifact_type) for referrer in referrers)
+        what = ", ".join(_count(number, kind) for kind, number in kinds.items())
+        name = image.reference.by_digest(referrers[0].subject)
+        print(f"  {styled(image.text, 'bold')}: {what}; -a all would keep it, or {name} in the list")
+    if len(lost) > MAX_FAILURES:
+        print(f"  and of {len(lost) - MAX_FAILURES} more")
+
+
+def print_failures(failures: Mapping[BundleImage, str]) -> None:
+    """Each image with its reason; those with one reason together, where they are many."""
+    by_reason: dict[str, list[str]] = {}
+    for image, reason in failures.items():
+        by_reason.setdefault(reason, []).append(image.text)
+    shown = 0
+    for reason, names in by_reason.items():
+        if shown >= MAX_FAILURES:
+            print(f"  and {len(failures) - shown} more")
+            return
+        text = harmless(reason).replace("\n", "\n      ")
+        if len(names) <= FEW:
+            for name in names:
+                print(f"  {styled(name, 'bold')}: {text}")
+        else:
+            print(f"  {styled(f'{len(names)} images', 'bold')}: {text}")
+            print(*(f"      {name}" for name in names[:MAX_NAMES]), sep="\n")
+            if len(names) > MAX_NAMES:
+                print(f"      and {len(names) - MAX_NAMES} more")
+        shown += len(names)
+
+
+def print_summary(summary: Summary) -> None:
+    bundle, plan = summary.bundle, summary.plan
+    total = summary.saved + len(summary.failures)
+    style = "good" if not summary.failures else "notable" if summary.saved else "bad"
+    referrers = f"{_count(plan.referrers, 'referrer')}, " if plan.referrers else ""
+    images = f"{plan.platforms} image/arches, {referrers}{bytes_text(plan.total)}"
+    shared = f" ({bytes_text(plan.shared)} saved by sharing)" if plan.shared else ""
+    print(f"\n{styled(f'saved {summary.saved} of {total} images', style)}: {images}{shared}")
+    for line in _acts(summary):
+        print(line)
+    if summary.failures:
+        print(f"\n{styled(f'failed {len(summary.failures)}', 'bad')}, listed in {_shown(bundle.failed_list)}:")
+        print_failures(summary.failures)
+    print_lost(summary.lost)
+    print()
+    if summary.kept:
+        print(harmless(summary.kept))
+    elif bundle.is_cache and summary.saved:
+        print(f"{_shown(bundle.output.destination)} is the bundle")
+    elif summary.saved:
+        print("written:" if summary.repacked else "unchanged since the last run:")
+        for file in summary.files:
+            print(_file(file))
+        if bundle.output.is_archive:
+            print(f"check with: {_check(bundle.output.checksum_file)}")
+    if summary.report:
+        print(f"report: {_shown(summary.report)}")
+    if summary.failures:
+        print(summary.how_to_go_on)
+    elif not summary.kept:
+        source = shlex.quote(_shown(bundle.output.destination))
+        print(f"next, on the other side: {styled(f'image-tools load -s {source} -d REGISTRY', 'bold')}")
+
+
+def print_problem(text: str) -> None:
+    """An error that ends the command."""
+    print(f"image-tools: {harmless(text)}", file=sys.stderr)
+
+
+def _acts(summary: Summary) -> Iterator[str]:
+    """What each act came to: bytes, time and rate."""
+    plan, seconds = summary.plan, summary.seconds
+    if "resolving" in seconds:
+        tags = _count(summary.saved + len(summary.failures), "image")
+        yield f"resolved {tags}{_time(seconds['resolving'])}"
+    taken = _time(seconds.get("copying", 0), summary.fetched) if summary.fetched else ""
+    yield f"fetched {bytes_text(summary.fetched)}{taken}"
+    if summary.reused:
+        yield f"reused {_count(summary.reused, 'image')}, {bytes_text(max(0, plan.total - summary.fetched))} here already"
+    if summary.repacked:
+        yield f"packed {bytes_text(plan.total)}{_time(seconds.get('packing', 0), plan.total)}"
+    if summary.verified:
+        taken = _time(seconds.get("verifying", 0), summary.verified)
+        yield f"verified {bytes_text(summary.verified)}{taken}: all is as it was written"
+
+
+def _time(seconds: float, size: int = 0) -> str:
+    rate = f", {bytes_text(size / seconds)}/s" if size and seconds >= 0.05 else ""
+    return f" in {duration_text(seconds)}{rate}"
+
+
+def _file(file: PackedFile) -> str:
+    """A line; where the terminal is too narrow for it, the checksum gets a line of its own."""
+    name = _shown(Path(file.name))
+    if not file.sha256:
+        return f"  {name}"
+    line, checksum = f"  {name}  {bytes_text(file.size)}", f"sha256:{file.sha256}"
+    width = columns()
+    return f"{line}  {checksum}" if width is None or len(line) + 2 + len(checksum) <= width else f"{line}\n    {checksum}"
+
+
+def _check(checksums: Path) -> str:
+    """``sha256sum`` looks for the files in the current folder."""
+    command = f"sha256sum -c {shlex.quote(harmless(checksums.name))}"
+    here = checksums.parent == Path.cwd()
+    return command if here else f"cd {shlex.quote(_shown(checksums.parent))} && {command}"
+
+
+def _row(name: str, text: str) -> None:
+    print(f"{name:<19}{text}")
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
+def _shown(path: Path) -> str:
+    """Relative where that is shorter to read and type."""
+    try:
+        return harmless(str(path.relative_to(Path.cwd())))
+    except ValueError:
+        return harmless(str(path))

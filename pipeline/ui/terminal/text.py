@@ -1,0 +1,49 @@
+"""Figures as people read them, and text that can do a terminal no harm and gives no secret away."""
+
+from __future__ import annotations
+
+import re
+
+from pipeline.core.redact import redact
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """``text`` without control characters other than tab and newline, and without passwords and tokens."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], redact(text))
+
+
+def bytes_text(size: float) -> str:
+    """``1.5 GB``, in powers of 1000 as disks and networks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``2 min 5 s``, ``1 h 20 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def referrers_text(number: int | str) -> str:
+    """What stands after a number of images: `` and 2 referrers``, or nothing."""
+    return f" and {number} referrer{'' if number == 1 else 's'}" if number else ""
+
+
+def kind_text(artifact_type: str) -> str:
+    """``signature``, ``attestation`` or ``SBOM`` for what people have a word for; otherwise the artifact type."""
+    known = re.search(r"cosign\.artifact\.(sig|att|sbom)\.|(spdx|cyclonedx)|(notary|notation)", artifact_type)
+    if known is None:
+        return harmless(artifact_type) or "artifact"
+    return {"sig": "signature", "att": "attestation", "sbom": "SBOM"}.get(known[1] or "", "SBOM" if known[2] else "signature")

@@ -1,5 +1,0 @@
-"""The same working directory in memory as the save tests have."""
-
-from ..save.conftest import other_registry, work
-
-__all__ = ["other_registry", "work"]

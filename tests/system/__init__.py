@@ -1,0 +1,1 @@
+"""Behaviour, with the real counterparts: skopeo, registries, GNU tar and the others."""

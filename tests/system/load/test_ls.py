@@ -1,0 +1,67 @@
+"""What ``ls`` tells, for people and for programs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.load.loading import Bundle, command, json_of
+
+
+def test_every_kind(volumes: Bundle) -> None:
+    for place in (volumes.path, volumes.files[0], volumes.cache):
+        listing = json_of("ls", place)
+        assert [each["reference"] for each in listing["images"]] == [image.reference for image in volumes.images.values()]
+        assert listing["problems"] == []
+    for each, (kind, image) in zip(listing["images"], volumes.images.items(), strict=True):
+        if kind == "schema1":
+            continue
+        assert (each["digest"], each["mediaType"]) == (image.digest, image.media_type)
+        assert each["size"] == sum(map(len, image.contents.values()))
+        wanted = [
+            {
+                "platform": str(platform.platform) if platform.platform.is_known else None,
+                "digest": platform.manifest,
+                "size": sum(len(image.contents[digest]) for digest in platform.closure),
+                "attestation": platform.is_attestation,
+            }
+            for platform in image.platforms
+        ]
+        assert each["platforms"] == wanted
+
+
+def test_what_is_shared(small: Bundle) -> None:
+    listing = json_of("ls", small.path)
+    one, two = small.images["shared-one"], small.images["shared-two"]
+    shared = sum(len(one.contents[digest]) for digest in set(one.contents) & set(two.contents))
+    assert [each["shared"] for each in listing["images"]] == [0, shared, shared]
+    assert listing["saved"] == shared
+    everything = {digest: len(data) for image in small.images.values() for digest, data in image.contents.items()}
+    assert (listing["blobs"], listing["size"], listing["kind"]) == (len(everything), sum(everything.values()), "gzip")
+
+
+def test_for_people(small: Bundle) -> None:
+    result = command("ls", small.path)
+    image = small.images["docker-list"]
+    platform = image.platforms[0]
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{image.reference}\n    {image.digest}  ")
+    assert f"    linux/amd64      {platform.manifest}  " in result.stdout
+    assert "3 images, 6 image/arches, 24 blobs, " in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["-json"], ["a", "b"], ["-j", "a"], ["~nobody-of-that-name/a"]])
+def test_bad_usage(arguments: list[str]) -> None:
+    assert command("ls", *arguments).code == 2
+
+
+@pytest.mark.parametrize("name", ["ls", "verify", "serve"])
+def test_help(name: str) -> None:
+    result = command(name, "-h")
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"Usage of {name}:\n")
+
+
+def test_the_commands_are_known() -> None:
+    result = command("help")
+    for name in ("load", "ls", "verify", "serve"):
+        assert f"image-tools {name} " in result.stdout

@@ -1,0 +1,1 @@
+"""What needs no server, no skopeo and no root. One folder per package of ``pipeline``."""

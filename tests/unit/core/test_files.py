@@ -1,0 +1,331 @@
+"""Writing, reading and locking with care."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.core import files
+from pipeline.core.errors import EXIT_COULD_NOT, ContentError, EnvironmentProblem
+from pipeline.core.oci import Digest
+from tests.support.run import ROOT, spawn
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.core.files import exclusive_lock
+with exclusive_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+# Writing
+
+
+def test_a_file_is_written_with_its_folders(work: Path) -> None:
+    place = work / "a/b/c.json"
+    files.write_atomic(place, b"one")
+    files.write_atomic(place, b"two", durable=False)
+    assert place.read_bytes() == b"two"
+    assert listing(place.parent) == ["c.json"]
+
+
+@pytest.fixture
+def work(clean_environment: Path) -> Path:
+    return clean_environment
+
+
+def test_an_error_leaves_nothing_and_the_old_file_alone(work: Path) -> None:
+    place = work / "file"
+    place.write_bytes(b"old")
+    with pytest.raises(TypeError):
+        files.write_atomic(place, "text")  # type: ignore[arg-type]
+    assert listing(work) == ["file"]
+    assert place.read_bytes() == b"old"
+
+
+def test_a_place_that_cannot_be_taken_leaves_nothing(work: Path) -> None:
+    (work / "folder/below").mkdir(parents=True)
+    for durable in (True, False):
+        with pytest.raises(OSError, match="folder"):
+            files.write_atomic(work / "folder", b"data", durable)
+    assert listing(work) == ["folder"]
+
+
+def test_a_full_disk_leaves_nothing(work: Path) -> None:
+    """A limit on the size of files stands in for it: the kernel refuses in the middle of the write."""
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from pipeline.core.files import write_atomic
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(Path("file"), b"x" * 100_000)
+except OSError as error:
+    print(error.errno)
+"""
+    (work / "file").write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "27\n", done.stderr
+    assert listing(work) == ["file"]
+    assert (work / "file").read_bytes() == b"old"
+
+
+def test_a_killed_writer_leaves_the_old_file_and_junk_that_is_known_by_name(work: Path) -> None:
+    script = """
+import os
+from pathlib import Path
+from pipeline.core import files
+files.os.fsync = lambda fd: os.kill(os.getpid(), 9)
+files.write_atomic(Path("file"), b"new")
+"""
+    (work / "file").write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    junk, name = listing(work)
+    assert name == "file"
+    assert junk.startswith(files.TEMPORARY)
+    assert (work / "file").read_bytes() == b"old"
+
+
+def test_many_threads_may_write_one_file(work: Path) -> None:
+    place = work / "share" / "blob"
+    contents = [bytes([number]) * 50_000 for number in range(16)]
+    errors: list[BaseException] = []
+
+    def write(data: bytes) -> None:
+        try:
+            for _ in range(5):
+                files.write_atomic(place, data, durable=False)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=[data]) for data in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert place.read_bytes() in contents
+    assert listing(place.parent) == ["blob"]
+
+
+@pytest.mark.parametrize("name", ["a" * 250, "é" * 125, "漢" * 84, ".part0"])
+def test_a_name_as_long_as_a_file_system_takes(work: Path, name: str) -> None:
+    files.write_atomic(work / name, b"data")
+    temporary = files.temporary_beside(work / name)
+    temporary.touch()
+    assert temporary.name.startswith(files.TEMPORARY)
+    assert temporary.parent == work
+    assert temporary not in work.glob(f"{name[:100]}*")
+
+
+def test_what_has_not_changed_is_left_alone(work: Path) -> None:
+    place = work / "file"
+    assert files.write_if_changed(place, b"one")
+    before = place.stat()
+    assert not files.write_if_changed(place, b"one")
+    assert (place.stat().st_mtime_ns, place.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert files.write_if_changed(place, b"two")
+    assert place.read_bytes() == b"two"
+
+
+def test_json_is_stable_and_readable() -> None:
+    assert files.dump_json({"b": 1, "a": ["é"]}) == '{\n "b": 1,\n "a": [\n  "é"\n ]\n}\n'.encode()
+
+
+def test_damaged_records_read_as_none(work: Path) -> None:
+    for data in (b"", b"{", b"\xff", b"\x00" * 100):
+        (work / "record").write_bytes(data)
+        assert files.read_json(work / "record") is None
+    assert files.read_json(work / "missing") is None
+    assert files.read_json(work) is None
+    (work / "record").write_bytes(files.dump_json([1]))
+    assert files.read_json(work / "record") == [1]
+
+
+# Reading
+
+
+def test_a_verified_read_checks_digest_and_size(work: Path) -> None:
+    place = work / "blob"
+    place.write_bytes(b"12345")
+    digest = Digest.of(b"12345")
+    assert files.read_verified(place, digest, 5) == b"12345"
+    assert files.read_verified(place, Digest.of(b"12345", "sha512"), 100) == b"12345"
+    with pytest.raises(ContentError, match="larger than 4 bytes"):
+        files.read_verified(place, digest, 4)
+    for data in (b"12346", b"1234", b"", b"123456"):
+        place.write_bytes(data)
+        with pytest.raises(ContentError, match="does not match its digest"):
+            files.read_verified(place, digest, 100)
+    with pytest.raises(FileNotFoundError):
+        files.read_verified(work / "missing", digest, 100)
+
+
+def test_a_huge_file_is_not_read_to_find_that_it_is_huge(work: Path) -> None:
+    place = work / "blob"
+    with place.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ContentError, match="larger than"):
+        files.read_verified(place, Digest.of(b""), 1000)
+
+
+def test_a_hash_of_what_is_left() -> None:
+    data = b"x" * (files.CHUNK + 1)
+    file = io.BytesIO(b"head" + data)
+    file.seek(4)
+    assert files.hash_file(file) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert files.hash_file(file) == (hashlib.sha256().hexdigest(), 0)
+
+
+# Removing, places
+
+
+def test_removing_never_follows_a_link(work: Path) -> None:
+    (work / "kept").mkdir()
+    (work / "kept/file").touch()
+    (work / "folder/deep").mkdir(parents=True)
+    (work / "folder/link").symlink_to(work / "kept")
+    (work / "link").symlink_to(work / "kept")
+    (work / "dangling").symlink_to("nowhere")
+    (work / "file").touch()
+    for name in ("folder", "link", "dangling", "file", "missing"):
+        files.remove(work / name)
+    assert listing(work) == ["kept"]
+    assert listing(work / "kept") == ["file"]
+
+
+def test_the_nearest_folder_that_exists(work: Path) -> None:
+    assert files.existing_ancestor(work / "a/b/c") == work
+    assert files.existing_ancestor(Path("a")) == work
+    assert files.existing_ancestor(Path("/nowhere/at/all")) == Path("/")
+    assert files.free_space(work / "a/b") > 0
+
+
+def test_what_cannot_be_a_folder_cannot_be_written_to(work: Path) -> None:
+    (work / "file").touch()
+    files.check_writable(work / "new/folder")
+    with pytest.raises(EnvironmentProblem, match=r"cannot write to .*file/below") as caught:
+        files.check_writable(work / "file/below")
+    assert caught.value.exit_code == EXIT_COULD_NOT
+
+
+def test_one_file_by_two_names(work: Path) -> None:
+    (work / "file").touch()
+    (work / "link").symlink_to("file")
+    assert files.same_file(work / "file", work / "link")
+    assert files.same_file(work / "new", work / "x/../new")
+    assert not files.same_file(work / "file", work / "new")
+
+
+# The largest file
+
+MOUNTS = """\
+22 28 0:21 / /proc rw,nosuid - proc proc rw
+28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+36 28 8:17 / /media/usb\\040-\\040stick rw,relatime shared:2 master:3 - vfat /dev/sdb1 rw,fmask=0022
+37 28 8:33 / /media/exfat rw - exfat /dev/sdc1 rw
+38 28 259:1 /sub /mnt rw - btrfs /dev/nvme0n1 rw
+odd line
+39 28
+40 28 8:49 / /mnt/cut
+"""
+
+
+def test_the_file_system_is_found_by_its_device() -> None:
+    kinds = {(8, 1): "ext4", (8, 17): "vfat", (8, 33): "exfat", (259, 1): "btrfs", (0, 21): "proc", (8, 49): "", (7, 7): ""}
+    assert {pair: files.file_system(MOUNTS, os.makedev(*pair)) for pair in kinds} == kinds
+    assert files.file_system("", os.makedev(8, 1)) == ""
+
+
+def test_this_machine_has_file_systems_that_are_known() -> None:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert files.file_system(mounts, Path("/proc").stat().st_dev) == "proc"
+    assert files.largest_file(Path("/proc/missing/file")) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [("vfat", 4_294_967_295), ("msdos", 4_294_967_295), ("exfat", None), ("ext4", None), ("fuseblk", None), ("", None)],
+)
+def test_the_largest_file(work: Path, monkeypatch: pytest.MonkeyPatch, kind: str, limit: int | None) -> None:
+    """FAT has 32 bits for a file's size, exFAT 64. Neither the file nor its folder need be there."""
+    devices: list[int] = []
+
+    def found(mounts: str, device: int) -> str:
+        devices.append(device)
+        return kind
+
+    monkeypatch.setattr(files, "file_system", found)
+    assert files.largest_file(work / "none" / "saved.tar.gz") == limit
+    assert devices == [work.stat().st_dev]
+
+
+# The lock
+
+
+def test_the_holder_of_a_lock_is_named(work: Path) -> None:
+    lock = work / "cache/.state/lock"
+    with spawn(lock, command=(sys.executable, "-c", HOLD)) as holder:
+        holder.wait_for("held")
+        with pytest.raises(EnvironmentProblem) as caught, files.exclusive_lock(lock):
+            pytest.fail("two have it")
+        assert caught.value.exit_code == EXIT_COULD_NOT
+        message = str(caught.value)
+        assert f"the cache {work / 'cache'} is in use by another run (process {holder.pid}, since " in message
+        assert "-cache" in message
+        holder.signal(signal.SIGKILL)
+        holder.wait()
+    with files.exclusive_lock(lock):
+        assert json.loads(lock.read_bytes())["pid"] == os.getpid()
+
+
+def test_a_lock_is_free_after_its_block_whatever_ends_it(work: Path) -> None:
+    lock = work / "cache/.state/lock"
+    with pytest.raises(KeyError), files.exclusive_lock(lock):
+        raise KeyError
+    with files.exclusive_lock(lock):
+        assert json.loads(lock.read_bytes())["pid"] == os.getpid()
+
+
+def test_a_holder_that_cannot_be_read_is_another_process(work: Path) -> None:
+    lock = work / "cache/.state/lock"
+    with files.exclusive_lock(lock):
+        for data in (b"", b"[]", b"{}", b'{"pid":"x","since":""}', b"\xff"):
+            lock.write_bytes(data)
+            with pytest.raises(EnvironmentProblem, match=r"by another run \(another process\)"), files.exclusive_lock(lock):
+                pytest.fail("two have it")
+
+
+def test_waiting_for_a_lock(work: Path) -> None:
+    lock = work / "cache/.state/lock"
+    got = threading.Event()
+
+    def wait() -> None:
+        with files.exclusive_lock(lock, wait=True):
+            got.set()
+
+    with files.exclusive_lock(lock):
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        assert not got.wait(0.1)
+    assert got.wait(5)
+    waiter.join()
