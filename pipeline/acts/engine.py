@@ -331,7 +331,6 @@ def _as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
         yield {**TASK_DEFAULTS, **task}
 
 
-
 def delayed_creators(
     after: str, names: Sequence[str], creator: Callable[[], Iterator[TaskDict]]
 ) -> dict[str, Callable[[], Iterator[Task]]]:

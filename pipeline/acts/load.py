@@ -283,5 +283,3 @@ def _check_compression(order: Order) -> None:
             f"-compress={order.compression}, but {order.source} is {_KINDS[found]}\n"
             "TIP: leave -compress out: what SOURCE is, is seen"
         )
-
-

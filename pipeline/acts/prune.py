@@ -313,9 +313,7 @@ def _time_of(path: Path) -> datetime | None:
 # What none needs
 
 
-def _unused(
-    cache: Cache, blobs: Mapping[Digest, int], kept: Sequence[BundleUse], lost: Sequence[BundleUse]
-) -> Unused:
+def _unused(cache: Cache, blobs: Mapping[Digest, int], kept: Sequence[BundleUse], lost: Sequence[BundleUse]) -> Unused:
     temporary = {path: files.size_below(path) for path in _temporary(cache, kept, lost)}
     if not all(use.is_known for use in kept):
         return Unused({}, (), (), temporary)

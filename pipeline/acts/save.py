@@ -151,9 +151,7 @@ class Save:
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
             self.outcome.reused.add(image)
 
-    def _reason_of_failure(
-        self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]
-    ) -> str | None:
+    def _reason_of_failure(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> str | None:
         """Why an image is not whole. One whose signature is lacking is not."""
         for part, own in everything([(image, choice)]):
             reason = self._reason_of_part(part, own, results)
@@ -161,9 +159,7 @@ class Save:
                 return reason if part is image else f"{part.reference}, which refers to it: {reason}"
         return None
 
-    def _reason_of_part(
-        self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]
-    ) -> str | None:
+    def _reason_of_part(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> str | None:
         names = [f"copy:{tasks.copy_name(image, platform)}" for platform in choice.platforms]
         names.append(f"index:{self._bundle.name}:{image.reference}")
         for name, platform in zip(names, [*choice.platforms, None], strict=True):

@@ -192,9 +192,7 @@ def copy_tasks(
         "basename": "index",
         "name": name,
         "doc": f"write the index of {image.reference}",
-        "actions": [
-            shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image)
-        ],
+        "actions": [shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image)],
         "file_dep": [str(copy.folder(shop.cache, image, platform) / INDEX) for platform in choice.platforms],
         "targets": [str(shop.state.image_index(image.reference))],
         "uptodate": [

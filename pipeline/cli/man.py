@@ -70,7 +70,7 @@ def _command(command: Command) -> Iterator[str]:
 def _flag(flag: Flag) -> Iterator[str]:
     kind, default = flag.kind_and_default()
     yield ".TP"
-    yield f".BR \\-{_roff(flag.name)}" + (f" \" \" \\fI{kind}\\fR" if kind else "")
+    yield f".BR \\-{_roff(flag.name)}" + (f' " " \\fI{kind}\\fR' if kind else "")
     yield _text(flag.help + default)
 
 

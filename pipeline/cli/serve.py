@@ -57,9 +57,10 @@ def run(arguments: Sequence[str]) -> int:
     if login and not tls and not _is_loopback(host):
         log.warning("passwords and images go over the network as they are: see -tls-cert")
     interruption = Interruption()
-    with stopping(interruption), RegistryServer(
-        Held(contents), host, port, tls=tls, login=login, on_request=_log_request
-    ) as server:
+    with (
+        stopping(interruption),
+        RegistryServer(Held(contents), host, port, tls=tls, login=login, on_request=_log_request) as server,
+    ):
         _say(contents, source, server, tls is not None)
         with contextlib.suppress(Interrupted):
             while True:
@@ -75,8 +76,7 @@ def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool)
     flag = "" if is_tls else " --tls-verify=false"
     held = f"{len(contents.held) - referrers} images{referrers_text(referrers)}"
     print(
-        f"serving {held} from {harmless(str(source))} at {server.url}, until Ctrl-C\n"
-        f"try: skopeo inspect{flag} docker://{name}",
+        f"serving {held} from {harmless(str(source))} at {server.url}, until Ctrl-C\ntry: skopeo inspect{flag} docker://{name}",
         flush=True,
     )
 
@@ -128,5 +128,3 @@ def _login(values: Mapping[str, Value]) -> tuple[str, str] | None:
     if not lines or not lines[0]:
         raise InputError([f"the password file {name} is empty"])
     return user, lines[0]
-
-

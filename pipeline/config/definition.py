@@ -88,9 +88,12 @@ def conflicts(bundles: Iterable[Bundle], apart_from: Collection[str] = ()) -> It
             place = (each.cache, str(image.reference))
             other, source = sources.setdefault(place, (each.name, str(image.source)))
             if source != str(image.source):
-                yield each, (
-                    f"{image.reference} comes from {source} in '{other}' and from {image.source} in '{each.name}', "
-                    "but one cache holds one of them: use one source, or give the bundles a 'cache' each"
+                yield (
+                    each,
+                    (
+                        f"{image.reference} comes from {source} in '{other}' and from {image.source} in '{each.name}', "
+                        "but one cache holds one of them: use one source, or give the bundles a 'cache' each"
+                    ),
                 )
 
 
@@ -135,9 +138,7 @@ class _Reader:
             self._problem(named[each.name].key, problem)
         return Definition(path, tuple(bundles.values()), descriptions)
 
-    def _bundle(
-        self, name: str, entry: Entry, defaults: Mapping[str, _Given], descriptions: dict[str, str]
-    ) -> Bundle | None:
+    def _bundle(self, name: str, entry: Entry, defaults: Mapping[str, _Given], descriptions: dict[str, str]) -> Bundle | None:
         if not re.fullmatch(NAME, name):
             self._problem(entry.key, f"{shown(name)} cannot be a bundle's name: use letters, digits, '.', '_' and '-'")
         body = self._document.mapping(entry.value, ("description", "images", *KEYS))
@@ -163,9 +164,7 @@ class _Reader:
         """Each setting that does not fit is reported where it stands, and left out, to find the next one."""
         while True:
             try:
-                return settings.make_bundle(
-                    Settings(values, self._base), images, name, self._base / f"{name}{lock.SUFFIX}"
-                )
+                return settings.make_bundle(Settings(values, self._base), images, name, self._base / f"{name}{lock.SUFFIX}")
             except (InputError, UsageError) as error:
                 text, keys = in_keys(error)
                 if any(key in self._overrides for key in keys):
@@ -206,9 +205,7 @@ class _Reader:
                     self._document.add(entry.start_mark, f"{place}: {shown(image.text)} stands here {other}")
         return tuple(found.values())
 
-    def _entry(
-        self, node: yaml.Node, given: Mapping[str, _Given], name: str
-    ) -> Iterator[tuple[str, BundleImage]]:
+    def _entry(self, node: yaml.Node, given: Mapping[str, _Given], name: str) -> Iterator[tuple[str, BundleImage]]:
         """The images of one entry, each with the place of its reference."""
         if isinstance(node, yaml.MappingNode):
             body = self._document.mapping(node, ("image", "list", *IMAGE_KEYS))

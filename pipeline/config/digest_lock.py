@@ -106,9 +106,7 @@ def _pinned(bundle: Bundle) -> Bundle:
     if problems:
         raise InputError([f"{bundle.lock_file}: the lock and the bundle '{bundle.name}' disagree", *problems])
     pins = ((image, locked[str(image.reference)]) for image in bundle.images)
-    images = (
-        replace(image, locked=pin.source, locked_as=pin.digest, locked_referrers=pin.referrers) for image, pin in pins
-    )
+    images = (replace(image, locked=pin.source, locked_as=pin.digest, locked_referrers=pin.referrers) for image, pin in pins)
     return replace(bundle, images=tuple(images))
 
 

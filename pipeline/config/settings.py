@@ -111,9 +111,7 @@ def absolute(text: str, base: Path) -> Path:
         raise UsageError(f"there is no such place as {text}: {error}") from error
 
 
-def make_bundle(
-    settings: Settings, images: tuple[BundleImage, ...], name: str = "", lock_file: Path | None = None
-) -> Bundle:
+def make_bundle(settings: Settings, images: tuple[BundleImage, ...], name: str = "", lock_file: Path | None = None) -> Bundle:
     """A complete, checked bundle. Without a ``name`` it is called by its destination."""
     cache = settings.path("cache")
     output = _output(settings, cache, name)

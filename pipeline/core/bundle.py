@@ -211,9 +211,7 @@ def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> t
     return tuple(image(line, number, source, platforms) for number, line in enumerate(lines, start=1))
 
 
-def image(
-    line: Line, m_id: int, source: str, platforms: PlatformFilter, referrers: ArtifactTypes | None = None
-) -> BundleImage:
+def image(line: Line, m_id: int, source: str, platforms: PlatformFilter, referrers: ArtifactTypes | None = None) -> BundleImage:
     fetched_from = line.reference.at(reference.parse_source(source)) if source else line.reference
     return BundleImage(line.reference, fetched_from, platforms, line.text, m_id, referrers=referrers)
 
@@ -240,7 +238,7 @@ def parse_artifact_types(text: str) -> ArtifactTypes:
     for word in words:
         if not _ARTIFACT_TYPE.fullmatch(word):
             raise UsageError(
-                f'invalid value "{text}" for -referrer-types: use media types separated by \',\', where * stands for anything, '
+                f"invalid value \"{text}\" for -referrer-types: use media types separated by ',', where * stands for anything, "
                 "e.g. application/vnd.dev.cosign.*,application/spdx+json"
             )
     return ArtifactTypes(tuple(dict.fromkeys(words)))
@@ -285,5 +283,5 @@ def _words(text: str, flag: str, example: str) -> list[str]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if not all(_WORD.fullmatch(part) for part in word.split("/")):
-            raise UsageError(f'invalid value "{text}" for {flag}: use names separated by \',\', e.g. {example}')
+            raise UsageError(f"invalid value \"{text}\" for {flag}: use names separated by ',', e.g. {example}")
     return words

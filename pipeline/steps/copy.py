@@ -104,9 +104,7 @@ def _entry(image: BundleImage, descriptor: Descriptor) -> dict[str, Any]:
     return {**descriptor.to_json(), "annotations": {**descriptor.annotations, REF_NAME: str(image.reference)}}
 
 
-def _fetch(
-    cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage, target: Path
-) -> int:
+def _fetch(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage, target: Path) -> int:
     descriptor = platform.descriptor
     checked = skopeo.has_policy and is_held_to_policy(image, platform)
     with leases.lacking(lambda: cache.missing(descriptor)) as missing:

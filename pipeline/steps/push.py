@@ -141,9 +141,7 @@ def after(outlet: Outlet, waiting: Mapping[Reference, HeldImage]) -> dict[Refere
 def _has_indexes(contents: Contents, descriptor: Descriptor) -> bool:
     """Whether it is an index that holds others: skopeo copies them, and then cannot copy what is around them."""
     parsed = contents.parse(descriptor.digest)
-    return isinstance(parsed, Index) and any(
-        isinstance(contents.parse(child.digest), Index) for child in parsed.manifests
-    )
+    return isinstance(parsed, Index) and any(isinstance(contents.parse(child.digest), Index) for child in parsed.manifests)
 
 
 def _nested(contents: Contents, descriptor: Descriptor, depth: int = 0) -> Iterator[Descriptor]:

@@ -178,4 +178,3 @@ def _twice(fetch: Callable[[], bytes], fits: Callable[[bytes], bool], what: str)
             if number == 0:
                 log.warning("%s: the registry served what is no manifest: %s; asking once more", what, error)
     raise error
-

@@ -142,9 +142,7 @@ def _parse_time(text: Any) -> datetime | None:
         return None
 
 
-def _members(
-    cache: Cache, state: BundleState, saved: Sequence[SavedImage], entries: Sequence[Descriptor]
-) -> Iterator[Member]:
+def _members(cache: Cache, state: BundleState, saved: Sequence[SavedImage], entries: Sequence[Descriptor]) -> Iterator[Member]:
     """Metadata first, that of the images before that of what came along; then the blobs, in order of first use; each folder
     before what is in it."""
     root = PurePosixPath(DEFAULT_CACHE)

@@ -110,7 +110,7 @@ def test_demo_again_starts_fresh_and_leaves_other_files(clean_environment: Path)
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str], clean_environment: Path) -> None:
     assert run_demo(arguments, never_called) == EXIT_OK
     out = capsys.readouterr().out
-    assert out.startswith('Usage of demo:\n  -d string\n        folder to write to')
+    assert out.startswith("Usage of demo:\n  -d string\n        folder to write to")
     assert list(clean_environment.iterdir()) == []
 
 
@@ -167,9 +167,7 @@ def test_save_does_it_all_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert "blobs were asked for again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "drop, complaint", [("image", "holds docker.io/demo/api:2.3.1, "), ("checksum", "does not match")]
-)
+@pytest.mark.parametrize("drop, complaint", [("image", "holds docker.io/demo/api:2.3.1, "), ("checksum", "does not match")])
 def test_bundle_is_not_what_it_should_be(drop: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     def careless(arguments: Sequence[str]) -> int:
         assert cli.save(arguments) == EXIT_OK

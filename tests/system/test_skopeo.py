@@ -81,8 +81,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     def put(script: str = "", version: str = "skopeo version 1.9.3") -> Path:
         program = folder / "skopeo"
         program.write_text(
-            f"#!/bin/sh\nif [ \"$1\" = --version ]; then echo '{version}'; exit; fi\n"
-            f'echo "$@" >> {tmp_path}/calls\n{script}\n'
+            f'#!/bin/sh\nif [ "$1" = --version ]; then echo \'{version}\'; exit; fi\necho "$@" >> {tmp_path}/calls\n{script}\n'
         )
         program.chmod(0o755)
         return program

@@ -270,5 +270,3 @@ def _leaves(contents: Contents, index: Index, depth: int = 1) -> Iterator[Descri
             yield from _leaves(contents, parsed, depth + 1)
         else:
             yield child
-
-

@@ -27,6 +27,7 @@ SLICE = 64 * 1024
 LogRequest = Callable[[str, str, int], None]
 """Called after each request, from its thread, with method, path and status."""
 
+
 @dataclass
 class _Repository:
     images: list[Descriptor] = field(default_factory=list)
@@ -57,9 +58,7 @@ class RegistryApp:
         merge_slashes=False,
     )
 
-    def __init__(
-        self, source: Source, on_request: LogRequest | None = None, login: tuple[str, str] | None = None
-    ) -> None:
+    def __init__(self, source: Source, on_request: LogRequest | None = None, login: tuple[str, str] | None = None) -> None:
         self._source = source
         self._login = login
         self._on_request = on_request

@@ -46,9 +46,7 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     size = sum(store.size(digest) or 0 for digest in blobs)
     unique = tuple(dict.fromkeys(faults))
     held, referrers = (len(contents.held), len(contents.along)) if contents else (0, 0)
-    return Report(
-        str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None
-    )
+    return Report(str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None)
 
 
 def _contents(store: Store, faults: list[Fault]) -> Contents | None:

@@ -40,11 +40,7 @@ class Tile:
 
 def tiles(report: Report) -> list[Tile]:
     """Where the bytes of the bundle are, each once: what an image has for itself, and each layer that several share."""
-    own = [
-        Tile(image.own_bytes, image.reference, "in this image only", "own")
-        for image in report.images
-        if image.own_bytes
-    ]
+    own = [Tile(image.own_bytes, image.reference, "in this image only", "own") for image in report.images if image.own_bytes]
     shared = [
         Tile(blob.size, f"{blob.kind} {short(blob.digest)}", f"in {blob.images} images", "many" if blob.images > 4 else "few")
         for blob in report.blobs

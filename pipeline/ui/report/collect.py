@@ -123,9 +123,7 @@ def _part(run: Run, image: BundleImage, platform: PlatformImage) -> _Part:
     return _Part(PlatformReport(platform.img_id, name, str(entry.digest), size, config, layers), blobs, kinds)
 
 
-def _image(
-    run: Run, image: BundleImage, choice: Choice, parts: Sequence[_Part], users: Mapping[Digest, int]
-) -> ImageReport:
+def _image(run: Run, image: BundleImage, choice: Choice, parts: Sequence[_Part], users: Mapping[Digest, int]) -> ImageReport:
     blobs = {digest: blob for part in parts for digest, blob in part.blobs.items()}
     digest = choice.top.digest
     with contextlib.suppress(ContentError):

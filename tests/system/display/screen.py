@@ -25,9 +25,7 @@ _PIECE = re.compile(r"\x1b\[\??[0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+")
 class Terminal:
     """The program on a terminal. ``lines`` is what stands on it, oldest first, never scrolled away."""
 
-    def __init__(
-        self, *args: str | Path, columns: int = 80, rows: int = 24, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, *args: str | Path, columns: int = 80, rows: int = 24, env: Mapping[str, str] | None = None) -> None:
         self._controller, terminal = pty.openpty()
         self.columns = columns
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

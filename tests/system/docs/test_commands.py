@@ -158,9 +158,7 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if any(b.is_shell and not b.not_run for b in blocks(each))])
-def test_commands_run_as_shown(
-    document: str, place: Path, world: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_run_as_shown(document: str, place: Path, world: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(document, place)
     port = free_port()
     # As configs/demo.yaml says: where the bundle of the demo is served.

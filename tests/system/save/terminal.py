@@ -94,4 +94,3 @@ class Terminal:
             self._shown += data
             return bool(data)
         return False
-

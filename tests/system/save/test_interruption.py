@@ -319,5 +319,3 @@ def test_a_lock_of_a_dead_run_is_none(proxy: FaultProxy, images: list[PushedImag
 def test_other_caches_do_not_wait(proxy: FaultProxy, images: list[PushedImage]) -> None:
     with stalled(proxy, images):
         assert command("save", "-f", write_list(images[2:], Path("2.txt")), PLAIN, "-cache", "2", "-d", "2.tar.gz").code == 0
-
-

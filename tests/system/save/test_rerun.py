@@ -341,5 +341,3 @@ def test_the_kept_list_is_the_list(one: PushedImage, another: PushedImage) -> No
     prepared([one, another])
     [kept] = (CACHE / ".state" / "bundles").glob("*/images.txt")
     assert kept.read_text() == lines([one, another])
-
-

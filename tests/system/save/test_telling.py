@@ -32,9 +32,7 @@ from tests.system.save.saving import (
     write_list,
 )
 
-LINE = re.compile(
-    r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (DEBUG|INFO |WARN |ERROR) (?:\[M_ID:(\d+)\] )?(?:\[IMG_ID:(\d+)\] )?(.*)"
-)
+LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (DEBUG|INFO |WARN |ERROR) (?:\[M_ID:(\d+)\] )?(?:\[IMG_ID:(\d+)\] )?(.*)")
 
 
 @pytest.fixture(scope="session")

@@ -81,9 +81,7 @@ def work(clean_environment: Path) -> Path:
 
 
 def run(tasks: list[TaskDict], jobs: int = 2, interruption: Interruption | None = None) -> Mapping[str, TaskResult]:
-    return engine.run(
-        tasks, jobs=jobs, database=Path("state/db"), observer=Seen(), interruption=interruption or Interruption()
-    )
+    return engine.run(tasks, jobs=jobs, database=Path("state/db"), observer=Seen(), interruption=interruption or Interruption())
 
 
 def statuses(results: Mapping[str, TaskResult]) -> dict[str, Status]:

@@ -38,7 +38,7 @@ NO_YAML = (
     ),
     Broken(
         "open quote",
-        "bundles:\n  demo:\n    description: \"Rancher\n    images: [nginx]\n",
+        'bundles:\n  demo:\n    description: "Rancher\n    images: [nginx]\n',
         "bundle.yaml:5:1: not valid YAML: a quote is opened and not closed",
     ),
     Broken(
@@ -56,9 +56,15 @@ NO_YAML = (
         "bundles:\n  demo:\n    images: [nginx]\n---\nbundles: {}\n",
         "bundle.yaml:4:1: not valid YAML: a second document begins here; put all bundles under one 'bundles:'",
     ),
-    Broken("control character", "bundles:\n  de\x07mo:\n", r"bundle.yaml:2:5: not valid YAML: the control character '\x07' is not allowed"),
+    Broken(
+        "control character",
+        "bundles:\n  de\x07mo:\n",
+        r"bundle.yaml:2:5: not valid YAML: the control character '\x07' is not allowed",
+    ),
     Broken("depth", "[\n" * 1000 + "]" * 1000, "bundle.yaml: not valid YAML: it is nested too deeply"),
-    Broken("nothing", "# only a comment\n", "bundle.yaml: the definition is empty; it needs 'bundles:' with a name and 'images:'"),
+    Broken(
+        "nothing", "# only a comment\n", "bundle.yaml: the definition is empty; it needs 'bundles:' with a name and 'images:'"
+    ),
 )
 """Text that is not one YAML document."""
 
@@ -329,7 +335,12 @@ mirror.example.com/library/nginx:latest in 'two', but one cache holds one of the
         """,
         by_schema=True,
     ),
-    Broken("no bundles", "bundles: {}\n", "bundle.yaml:1:1: it needs 'bundles:' with a name and 'images:' for each bundle", by_schema=True),
+    Broken(
+        "no bundles",
+        "bundles: {}\n",
+        "bundle.yaml:1:1: it needs 'bundles:' with a name and 'images:' for each bundle",
+        by_schema=True,
+    ),
     Broken(
         "a folder in volumes",
         "defaults: {part-size: 1G}\nbundles:\n  demo: {compress: dir, images: [nginx]}\n",
@@ -352,9 +363,7 @@ mirror.example.com/library/nginx:latest in 'two', but one cache holds one of the
 )
 """YAML that is no definition."""
 
-LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
-)
+LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
 """Ten lines that would be ten billion images."""
 MERGES = "bundles:\n  b0: &b0 {images: [x], jobs: 2}\n" + "".join(
     f"  b{n}: &b{n} {{<<: [{','.join([f'*b{n - 1}'] * 10)}]}}\n" for n in range(1, 30)

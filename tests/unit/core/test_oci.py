@@ -347,6 +347,8 @@ KEYS = st.sampled_from(
     "mediaType digest size platform annotations urls os architecture variant os.version os.features config layers manifests "
     "schemaVersion signatures protected formatLength formatTail subject artifactType data".split()
 )
+
+
 def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4)
 

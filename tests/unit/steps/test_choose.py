@@ -356,9 +356,7 @@ def test_platforms_of_one_name_are_told_apart_by_a_short_digest(cache: Cache) ->
     slugs = [each.slug for each in chosen(cache, made).platforms]
     short = [each.manifest.digest.removeprefix("sha256:")[:12] for each in made.images()]
     assert slugs == ["linux-amd64", f"unknown-unknown-{short[1]}", f"unknown-unknown-{short[2]}", "linux-arm64"]
-    features = [
-        image(Platform("windows", "amd64", "", "10.0.1", extra), [layer(str(extra))]) for extra in ((), ("win32k",))
-    ]
+    features = [image(Platform("windows", "amd64", "", "10.0.1", extra), [layer(str(extra))]) for extra in ((), ("win32k",))]
     assert len({each.slug for each in chosen(cache, index(*features)).platforms}) == 2
 
 

@@ -38,7 +38,9 @@ def summary(**changes: object) -> display.Summary:
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     display.print_summary(summary(report=Path.cwd() / "r.html"))
-    assert capsys.readouterr().out == f"""
+    assert (
+        capsys.readouterr().out
+        == f"""
 saved 3 of 3 images: 6 image/arches, 12.0 MB (5.0 MB saved by sharing)
 resolved 3 images in 1.0 s
 fetched 10.0 MB in 2 min 0 s, 100.0 kB/s
@@ -51,6 +53,7 @@ check with: sha256sum -c saved.tar.gz.sha256
 report: r.html
 next, on the other side: image-tools load -s saved.tar.gz -d REGISTRY
 """.replace("2 min 0 s", duration_text(100))
+    )
 
 
 def test_verified(capsys: pytest.CaptureFixture[str]) -> None:

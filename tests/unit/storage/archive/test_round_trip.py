@@ -30,9 +30,7 @@ BORDERS = sorted(
     }
 )
 LARGE_BORDERS = sorted(
-    border + delta
-    for border in (METADATA_FRAME, 16 * 65535, STORED_PIECE, CHUNK_SIZE)
-    for delta in (-1, 0, 1)
+    border + delta for border in (METADATA_FRAME, 16 * 65535, STORED_PIECE, CHUNK_SIZE) for delta in (-1, 0, 1)
 )
 SIZES = st.sampled_from(BORDERS) | st.integers(0, 200_000)
 BLOBS = st.tuples(SIZES, st.booleans(), st.sampled_from((GZIPPED, PLAIN, "")))
