@@ -20,10 +20,10 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from pipeline.acts import save_tasks as tasks
+from pipeline.acts import save_tasks
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
-from pipeline.acts.save_tasks import Workshop
-from pipeline.config import digest_lock as lock
+from pipeline.acts.save_tasks import SaveContext
+from pipeline.config import digest_lock
 from pipeline.config.definition import conflicts, load
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
@@ -35,7 +35,7 @@ from pipeline.steps import split
 from pipeline.steps.choose import Choice, everything
 from pipeline.steps.tar import SavedImage
 from pipeline.storage.records.packed import read_finished
-from pipeline.ui import terminal as display
+from pipeline.ui import terminal
 
 GROUPS = {
     "copy": "act 2: fetch the images, one platform each",
@@ -59,12 +59,12 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
     That is the folder of dodo.py, unless doit is told another with ``--dir``. With ``locked`` the bundles are what their
     locks say, whatever the tags say today. What is wrong with definitions and locks is raised so that doit shows it as it is.
     """
-    display.start_logging(debug=False)
+    terminal.start_logging(debug=False)
     try:
         _refuse_processes(sys.argv[1:])
-        tasks.source_date_epoch()
+        save_tasks.source_date_epoch()
         bundles = _bundles(patterns)
-        graph = _Graph(lock.apply(bundles) if locked else bundles)
+        graph = _Graph(digest_lock.apply(bundles) if locked else bundles)
     except ImageToolsError as error:
         raise dodo_problem(str(error)) from error
     jobs = max(bundle.jobs for bundle in bundles)
@@ -86,7 +86,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
 def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
     # Path.glob takes no absolute pattern.
     names = {name for pattern in patterns for name in glob.glob(pattern, recursive=True)}  # noqa: PTH207
-    paths = sorted(Path(name) for name in names if not name.endswith(lock.SUFFIX))
+    paths = sorted(Path(name) for name in names if not name.endswith(digest_lock.SUFFIX))
     if not paths:
         raise InputError([f"no bundle definition matches {', '.join(patterns)} in {Path.cwd()}"])
     problems: list[str] = []
@@ -139,14 +139,14 @@ class _Graph:
 
     def __init__(self, bundles: tuple[Bundle, ...]) -> None:
         interruption = Interruption()
-        self._shops: list[Workshop] = []
+        self._shops: list[SaveContext] = []
         for bundle in bundles:
-            shop = Workshop(bundle, interruption, self._shops[0] if self._shops else None)
-            shop.before_each = self._hold_cache
-            self._shops.append(shop)
+            context = SaveContext(bundle, interruption, self._shops[0] if self._shops else None)
+            context.before_each = self._hold_cache
+            self._shops.append(context)
         self._cache = self._shops[0].cache
         self._held = contextlib.ExitStack()
-        self._is_held = False
+        self._is_paused = False
         self._lock = threading.Lock()
         self._cache.check()
         self.database = self._cache.database
@@ -154,7 +154,7 @@ class _Graph:
 
     @property
     def asks_for_referrers(self) -> bool:
-        return any(shop.bundle.referrers is not None for shop in self._shops)
+        return any(context.bundle.referrers is not None for context in self._shops)
 
     def creators(self, arguments: list[str]) -> dict[str, Callable[[], Iterator[Any]]]:
         """The ``task_`` functions. What act 1 finds decides which tasks acts 2 and 3 have, so they are made after it.
@@ -167,7 +167,7 @@ class _Graph:
         def task_resolve() -> Iterator[TaskDict]:
             """act 1: what every tag names right now"""
             for wanted in self._by_reference().values():
-                yield _with_defaults(tasks.resolve_task(wanted))
+                yield _with_defaults(save_tasks.resolve_task(wanted))
 
         def task_bundles() -> Iterator[TaskDict]:
             for group, doc in GROUPS.items():
@@ -177,73 +177,73 @@ class _Graph:
         def task_referrers() -> Iterator[TaskDict]:
             """act 1: what refers to the images right now"""
             yield {"basename": "referrers", "name": None, "doc": task_referrers.__doc__, "task_dep": ["resolve"]}
-            for shop in self._shops:
-                for image in shop.bundle.images:
+            for context in self._shops:
+                for image in context.bundle.images:
                     if image.referrers is not None:
-                        yield _with_defaults(tasks.referrers_task(shop, image))
+                        yield _with_defaults(save_tasks.referrers_task(context, image))
 
         first: dict[str, Callable[[], Iterator[Any]]] = {"task_resolve": task_resolve}
         if self.asks_for_referrers:
             first["task_referrers"] = task_referrers
         if not runs or (any("*" in argument for argument in arguments) and self._plan_by_records()):
             return {**first, "task_bundles": task_bundles}
-        names = [*GROUPS, *(f"pack:{shop.bundle.name}" for shop in self._shops)]
+        names = [*GROUPS, *(f"pack:{context.bundle.name}" for context in self._shops)]
         return {**first, **delayed_creators("referrers" if self.asks_for_referrers else "resolve", names, task_bundles)}
 
     def _plan_by_records(self) -> bool:
         """Hold the run to what the records say: a tag that turns out to have moved fails, to be run again."""
-        for shop in self._shops:
-            for image in shop.bundle.images:
-                choice = shop.known_choice(image)
+        for context in self._shops:
+            for image in context.bundle.images:
+                choice = context.known_choice(image)
                 if choice is None:
                     return False
-                shop.planned[image.reference] = choice
+                context.planned[image.reference] = choice
         return True
 
-    def _by_reference(self) -> dict[str, list[tuple[Workshop, BundleImage]]]:
-        wanted: dict[str, list[tuple[Workshop, BundleImage]]] = {}
-        for shop in self._shops:
-            for image in shop.bundle.images:
-                wanted.setdefault(str(image.reference), []).append((shop, image))
+    def _by_reference(self) -> dict[str, list[tuple[SaveContext, BundleImage]]]:
+        wanted: dict[str, list[tuple[SaveContext, BundleImage]]] = {}
+        for context in self._shops:
+            for image in context.bundle.images:
+                wanted.setdefault(str(image.reference), []).append((context, image))
         return wanted
 
     def _all_after_resolve(self, runs: bool) -> Iterator[TaskDict]:
         """Where nothing is run, an image that is not known yet has all its tasks but for the copies."""
         seen: set[str] = set()
-        failures = {name for shop in self._shops for name in shop.errors}
-        for shop in self._shops:
+        failures = {name for context in self._shops for name in context.errors}
+        for context in self._shops:
             saved: list[SavedImage] = []
             lacking: list[str] = []
-            for image in shop.bundle.images:
-                names = {f"resolve:{image.reference}", f"referrers:{shop.bundle.name}:{image.reference}"}
-                choice = None if names & failures else shop.known_choice(image)
+            for image in context.bundle.images:
+                names = {f"resolve:{image.reference}", f"referrers:{context.bundle.name}:{image.reference}"}
+                choice = None if names & failures else context.known_choice(image)
                 if choice is None and runs:
                     lacking.append(image.text)
                     continue
                 saved.append(SavedImage(image, choice or _UNKNOWN))
                 for part, own in everything([(image, choice or _UNKNOWN)]):
-                    yield from _new(tasks.copy_tasks(shop, part, own), seen)
+                    yield from _new(save_tasks.copy_tasks(context, part, own), seen)
             if lacking:
-                yield from _cannot_pack(shop.bundle, lacking)
+                yield from _cannot_pack(context.bundle, lacking)
             else:
-                for task in tasks.pack_tasks(shop, saved):
-                    yield {**task, "clean": [self._cleaner(shop)]} if task["basename"] == "split" else task
+                for task in save_tasks.pack_tasks(context, saved):
+                    yield {**task, "clean": [self._cleaner(context)]} if task["basename"] == "split" else task
 
     def _hold_cache(self) -> None:
         """Before the first task does anything: nobody else works on this cache until we end."""
         with self._lock:
-            if not self._is_held:
+            if not self._is_paused:
                 self._held.enter_context(files.exclusive_lock(self._cache.lock_file))
-                for shop in self._shops:
-                    shop.begin()
-                    shop.remember(shop.bundle.images)
-                self._is_held = True
+                for context in self._shops:
+                    context.begin()
+                    context.remember(context.bundle.images)
+                self._is_paused = True
 
-    def _cleaner(self, shop: Workshop) -> Callable[[bool], None]:
+    def _cleaner(self, context: SaveContext) -> Callable[[bool], None]:
         """``doit clean``: the finished files, where they are still as we left them. The cache keeps all that was fetched."""
 
         def remove_finished_files(dryrun: bool) -> None:
-            finished = read_finished(shop.state.output)
+            finished = read_finished(context.state.output)
             for file in finished.files if finished else ():
                 if file.is_in_place:
                     print(f"{'would remove' if dryrun else 'removing'} {file.name}")
@@ -254,7 +254,7 @@ class _Graph:
             except EnvironmentProblem as error:
                 print(f"nothing is removed: {error}", file=sys.stderr)
                 return
-            split.remove(shop.state, shop.bundle)
+            split.remove(context.state, context.bundle)
 
         return remove_finished_files
 

@@ -12,7 +12,7 @@ from pipeline.acts.engine import failed, put_off
 from pipeline.core import files
 from pipeline.core.errors import Cause, EnvironmentProblem, ImageToolsError, Interrupted, RegistryError
 from pipeline.core.log import about, log
-from pipeline.registry.throttle import Held
+from pipeline.registry.throttle import RegistryPaused
 
 _TIPS = {
     Cause.CERTIFICATE: "TIP: -cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
@@ -26,7 +26,7 @@ class Actions:
 
     def __init__(self) -> None:
         self.before_each: Callable[[], None] = lambda: None
-        self.when_held: Callable[[], None] = lambda: None
+        self.when_paused: Callable[[], None] = lambda: None
         """Called before a task is put off: a moment's rest, for when there is nothing else to do."""
         self.errors: dict[str, ImageToolsError] = {}
         self.fatal: EnvironmentProblem | None = None
@@ -42,8 +42,8 @@ class Actions:
                     self.before_each()
                     work()
                     return None
-                except Held:
-                    self.when_held()
+                except RegistryPaused:
+                    self.when_paused()
                     return put_off()
                 except Interrupted as error:
                     return self._fail(task, error)

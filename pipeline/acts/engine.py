@@ -46,7 +46,7 @@ TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 
 AFTER = "after"
 """Key in a task's ``meta``: those of its ``task_dep`` that it only waits for, and does not need to succeed."""
-HELD = "held"
+PAUSED = "held"
 """Key in a task's ``meta``: a function that says whether the task would only wait right now."""
 
 
@@ -222,7 +222,7 @@ def _never() -> bool:
 
 class SaveRunner(MThreadRunner):  # type: ignore[misc]
     """doit's thread runner, except that an unmet dependency forgets nothing, that a task may wait for others without needing
-    their success (``AFTER``) or be put off (``HELD``), and that an interruption ends the dispatch.
+    their success (``AFTER``) or be put off (``PAUSED``), and that an interruption ends the dispatch.
     """
 
     def __init__(self, manager: Dependency, reporter: _Reporter, interruption: Interruption, jobs: int) -> None:
@@ -231,7 +231,7 @@ class SaveRunner(MThreadRunner):  # type: ignore[misc]
         self._put_off: deque[Any] = deque()
 
     def get_next_job(self, completed: Any) -> Any:
-        """As the stock method, but a task that would only wait (``HELD``) is put off as long as there are others."""
+        """As the stock method, but a task that would only wait (``PAUSED``) is put off as long as there are others."""
         if self._interruption.requested:
             self._stop_running = True
         # To doit, a task that was put off has not come back yet.
@@ -248,7 +248,7 @@ class SaveRunner(MThreadRunner):  # type: ignore[misc]
                 node = self._put_off.popleft()
                 if node.run_status == "run":
                     return JobTaskPickle(node.task)
-            elif (node.task.meta or {}).get(HELD, _never)():
+            elif (node.task.meta or {}).get(PAUSED, _never)():
                 self._put_off.append(node)
                 node = None
                 continue

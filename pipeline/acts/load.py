@@ -1,6 +1,6 @@
 """A load, from source to registry: two acts, each a run of doit, so that a failed image takes itself out and nothing else.
 
-In come an ``Order`` and an interruption, out goes an ``Outcome``. Promises: what can be loaded is, whatever failed; every
+Takes ``LoadOptions`` and an interruption, returns a ``LoadResult``. Guarantees: what can be loaded is, whatever failed; every
 index and manifest arrives with its digest; what the target has is not sent; the next run goes on from there.
 """
 
@@ -18,9 +18,8 @@ from pathlib import Path
 
 from pipeline.acts import engine, load_tasks
 from pipeline.acts.engine import Status, TaskDict, TaskResult
-from pipeline.acts.load_tasks import Dock
-from pipeline.core import files
-from pipeline.core import image_list as imagelist
+from pipeline.acts.load_tasks import LoadContext
+from pipeline.core import files, image_list
 from pipeline.core.bundle import Access
 from pipeline.core.errors import ArchiveError, ContentError, InputError, UsageError
 from pipeline.core.interruption import Interruption
@@ -28,14 +27,14 @@ from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.reader import unpack
-from pipeline.reader.contents import Contents, HeldImage, open_contents
+from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.serve import RegistryServer
 from pipeline.registry import harbor
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
 from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo
-from pipeline.steps.push import Door, Outlet
+from pipeline.steps.push import CountingSource, LocalRegistry
 from pipeline.storage.archive import ForeignArchiveError
 
 _USER = "load"
@@ -51,7 +50,7 @@ class HarborOptions:
 
 
 @dataclass(frozen=True)
-class Order:
+class LoadOptions:
     """What to load, and where to. ``state`` is a folder for what this load remembers or must unpack. ``compression`` is what
     the source must be, if that was said; ``only`` chooses images, and came from ``list_file``.
     """
@@ -81,8 +80,8 @@ class Order:
 
 
 @dataclass
-class Outcome:
-    """By reference, in the order of the source: what was pushed now, what was there, and what failed, with the reason."""
+class LoadResult:
+    """By reference, in the options of the source: what was pushed now, what was there, and what failed, with the reason."""
 
     pushed: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
@@ -111,42 +110,42 @@ class LoadPlan:
 class Load:
     """One run, all of it under the lock: ``open``, ``check``, then ``push`` and ``finish``; or look at ``plan``."""
 
-    def __init__(self, order: Order, interruption: Interruption) -> None:
-        self.outcome = Outcome()
-        self._order = order
+    def __init__(self, options: LoadOptions, interruption: Interruption) -> None:
+        self.result = LoadResult()
+        self._options = options
         self._interruption = interruption
-        self._skopeo = Skopeo(order.access, interruption)
-        self._web = Web(order.access, self._skopeo.attempts, interruption)
+        self._skopeo = Skopeo(options.access, interruption)
+        self._web = Web(options.access, self._skopeo.attempts, interruption)
 
     def open(self) -> None:
         """Read what the source holds; unpack it where it cannot be read in place.
 
         Raises UsageError, InputError, ArchiveError, EnvironmentProblem.
         """
-        _check_compression(self._order)
-        files.check_writable(self._order.failed_list.parent)
-        self.dock = Dock(self._skopeo, Distribution(self._web, mirrors=False), Outlet(self._open()))
-        for problem in self.dock.outlet.contents.problems:
+        _check_compression(self._options)
+        files.check_writable(self._options.failed_list.parent)
+        self.context = LoadContext(self._skopeo, Distribution(self._web, mirrors=False), CountingSource(self._open()))
+        for problem in self.context.blob_source.contents.problems:
             log.error("%s", problem)
             # In the failed list it is a comment: there is no name to write.
-            self.outcome.failures[f"# {' '.join(problem.split())}"] = problem
-        self.outcome.referrers = frozenset(str(held.reference) for held in self.dock.outlet.contents.along)
+            self.result.failures[f"# {' '.join(problem.split())}"] = problem
+        self.result.referrers = frozenset(str(held.reference) for held in self.context.blob_source.contents.along)
         self._targets = self._choose_targets()
 
     def check(self) -> None:
         """Act 1: what the targets name right now. Failures are recorded, not raised."""
-        self.dock.tracker.begin("checking", len(self._targets), 0, "check")
-        results = self._run(load_tasks.check_tasks(self.dock, self._targets))
+        self.context.tracker.begin("checking", len(self._targets), 0, "check")
+        results = self._run(load_tasks.check_tasks(self.context, self._targets))
         for target, image in list(self._targets.items()):
             result = results[f"check:{target}"]
             if not result.ok:
-                self.outcome.failures[str(image.reference)] = result.message
+                self.result.failures[str(image.reference)] = result.message
                 del self._targets[target]
 
     @property
     def plan(self) -> LoadPlan:
-        contents = self.dock.outlet.contents
-        missing = {target: image for target, image in self._targets.items() if target not in self.dock.there}
+        contents = self.context.blob_source.contents
+        missing = {target: image for target, image in self._targets.items() if target not in self.context.there}
         blobs: dict[Digest, int] = {}
         damaged: dict[str, str] = {}
         for image in missing.values():
@@ -159,42 +158,42 @@ class Load:
 
     def push(self) -> None:
         """Act 2. Failures are recorded, not raised."""
-        options, plan = self._order.harbor, self.plan
+        options, plan = self._options.harbor, self.plan
         projects = None
         if options is not None and plan.missing:
-            projects = Harbor(self._order.registry, self._web, options.https)
-        subjects = load_tasks.by_subject(self.dock, self._targets)
-        with self._door() as door:
-            self.dock.tracker.begin("pushing", len(self._targets), plan.size, "push")
-            pushes = load_tasks.push_tasks(self.dock, door, self._targets, projects)
-            results = self._run(chain(pushes, load_tasks.list_tasks(self.dock, self._targets, subjects)))
+            projects = Harbor(self._options.registry, self._web, options.https)
+        subjects = load_tasks.by_subject(self.context, self._targets)
+        with self._local_registry() as local_registry:
+            self.context.tracker.begin("pushing", len(self._targets), plan.size, "push")
+            pushes = load_tasks.push_tasks(self.context, local_registry, self._targets, projects)
+            results = self._run(chain(pushes, load_tasks.list_tasks(self.context, self._targets, subjects)))
         for target, image in self._targets.items():
             self._note(str(image.reference), results, target)
         for subject, targets in subjects.items():
             if results[f"list:{subject}"].status is Status.FAILED:
                 for target in targets:
                     self._note_unlisted(str(self._targets[target].reference), results[f"list:{subject}"].message)
-        self.outcome.sent = self.dock.outlet.sent()
+        self.result.sent = self.context.blob_source.sent()
 
     def finish(self) -> None:
         """Write the failed list, and remove what was unpacked once nothing needs it."""
-        failures, failed_list, list_file = self.outcome.failures, self._order.failed_list, self._order.list_file
+        failures, failed_list, list_file = self.result.failures, self._options.failed_list, self._options.list_file
         if failures:
-            files.write_atomic(failed_list, imagelist.format_list(failures))
+            files.write_atomic(failed_list, image_list.format_list(failures))
         else:
             if list_file is None or not files.same_file(failed_list, list_file):
                 failed_list.unlink(missing_ok=True)
-            files.remove(self._order.unpacked)
+            files.remove(self._options.unpacked)
 
     def _open(self) -> Contents:
         try:
-            return open_contents(self._order.source)
+            return open_contents(self._options.source)
         except ForeignArchiveError:
-            if self._order.source.is_dir():
+            if self._options.source.is_dir():
                 raise
-        folder = unpack.folder_for(self._order.source, self._order.unpacked)
+        folder = unpack.folder_for(self._options.source, self._options.unpacked)
         try:
-            unpack.unpack(self._order.source, folder, self._interruption)
+            unpack.unpack(self._options.source, folder, self._interruption)
         except OSError as error:
             raise files.disk_problem(error) from error
         try:
@@ -203,83 +202,83 @@ class Load:
             files.remove(folder)
             raise
 
-    def _choose_targets(self) -> dict[Reference, HeldImage]:
+    def _choose_targets(self) -> dict[Reference, BundledImage]:
         """Each image's target. Two images that would get one name, and are not the same, cannot both have it."""
-        held = self.dock.outlet.contents.held if self._order.only is None else self._chosen(self._order.only)
-        targets: dict[Reference, HeldImage] = {}
+        held = self.context.blob_source.contents.bundled if self._options.only is None else self._chosen(self._options.only)
+        targets: dict[Reference, BundledImage] = {}
         for image in held:
             target = self._target(image)
             first = targets.setdefault(target, image)
             if first.descriptor.digest != image.descriptor.digest:
-                self.outcome.failures[str(image.reference)] = (
+                self.result.failures[str(image.reference)] = (
                     f"{target} is where {first.reference} goes, which is another image\n"
-                    f"TIP: load them apart, with -f and another -d, e.g. {self._order.registry}/{image.reference.registry}"
+                    f"TIP: load them apart, with -f and another -d, e.g. {self._options.registry}/{image.reference.registry}"
                 )
         return targets
 
-    def _chosen(self, only: frozenset[Reference]) -> Iterable[HeldImage]:
-        """What the list names, with what refers to it, in the order of the source."""
-        contents = self.dock.outlet.contents
-        lacking = sorted(str(name) for name in only - {image.reference for image in contents.held})
+    def _chosen(self, only: frozenset[Reference]) -> Iterable[BundledImage]:
+        """What the list names, with what refers to it, in the options of the source."""
+        contents = self.context.blob_source.contents
+        lacking = sorted(str(name) for name in only - {image.reference for image in contents.bundled})
         if lacking:
-            raise InputError([f"{self._order.source} does not hold {name}" for name in lacking])
-        chosen = {image for image in contents.held if image.reference in only}
+            raise InputError([f"{self._options.source} does not hold {name}" for name in lacking])
+        chosen = {image for image in contents.bundled if image.reference in only}
         chosen |= {member for image, family in contents.families.items() if image in chosen for member in family}
         return sorted(chosen, key=lambda image: image.m_id)
 
-    def _target(self, image: HeldImage) -> Reference:
-        if self._order.harbor is None:
-            return image.at(self._order.registry)
-        return harbor.place(image, self._order.registry, self._order.harbor.default_project)
+    def _target(self, image: BundledImage) -> Reference:
+        if self._options.harbor is None:
+            return image.at(self._options.registry)
+        return harbor.place(image, self._options.registry, self._options.harbor.default_project)
 
     def _note(self, name: str, results: Mapping[str, TaskResult], target: Reference) -> None:
         result = results[f"push:{target}"]
         if result.status is Status.DONE:
-            self.outcome.pushed.append(name)
+            self.result.pushed.append(name)
         elif result.status is Status.UP_TO_DATE:
-            self.outcome.there.append(name)
+            self.result.there.append(name)
         else:
             project = results.get(f"project:{load_tasks.project_of(target)}")
-            self.outcome.failures[name] = result.message or (project.message if project else "not tried")
+            self.result.failures[name] = result.message or (project.message if project else "not tried")
 
     def _note_unlisted(self, name: str, reason: str) -> None:
         """It is there, but nobody will find it."""
-        for done in (self.outcome.pushed, self.outcome.there):
+        for done in (self.result.pushed, self.result.there):
             if name in done:
                 done.remove(name)
-        self.outcome.failures[name] = reason
+        self.result.failures[name] = reason
 
     @contextmanager
-    def _door(self) -> Iterator[Door]:
+    def _local_registry(self) -> Iterator[LocalRegistry]:
         """Our own registry, on this machine, for nobody but our skopeos."""
         password = secrets.token_urlsafe(24)
         with ExitStack() as stack:
-            server = stack.enter_context(RegistryServer(self.dock.outlet, login=(_USER, password)))
+            server = stack.enter_context(RegistryServer(self.context.blob_source, login=(_USER, password)))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-tools-")))
             token = base64.b64encode(f"{_USER}:{password}".encode()).decode()
             login = folder / "auth.json"
             login.touch(0o600)
             login.write_text(json.dumps({"auths": {server.host: {"auth": token}}}))
-            yield Door(server.host, login)
+            yield LocalRegistry(server.host, login)
 
     def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
         results = engine.run(
             graph,
-            jobs=self._order.jobs,
-            database=self._order.database,
-            observer=self.dock.tracker,
+            jobs=self._options.jobs,
+            database=self._options.database,
+            observer=self.context.tracker,
             interruption=self._interruption,
         )
         self._interruption.check()
-        if self.dock.fatal is not None:
-            raise self.dock.fatal
+        if self.context.fatal is not None:
+            raise self.context.fatal
         return results
 
 
-def _check_compression(order: Order) -> None:
-    found = unpack.kind_of(order.source)
-    if order.compression and order.compression != found:
+def _check_compression(options: LoadOptions) -> None:
+    found = unpack.kind_of(options.source)
+    if options.compression and options.compression != found:
         raise UsageError(
-            f"-compress={order.compression}, but {order.source} is {_KINDS[found]}\n"
+            f"-compress={options.compression}, but {options.source} is {_KINDS[found]}\n"
             "TIP: leave -compress out: what SOURCE is, is seen"
         )

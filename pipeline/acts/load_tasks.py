@@ -19,70 +19,72 @@ from pipeline.acts.progress import Tracker
 from pipeline.core.errors import ContentError
 from pipeline.core.log import log
 from pipeline.core.reference import Reference
-from pipeline.reader.contents import HeldImage
+from pipeline.reader.contents import BundledImage
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps import push
-from pipeline.steps.push import Door, Outlet
+from pipeline.steps.push import CountingSource, LocalRegistry
 
 
-class Dock(Actions):
+class LoadContext(Actions):
     """What the tasks of one load share."""
 
-    def __init__(self, skopeo: Skopeo, distribution: Distribution, outlet: Outlet) -> None:
+    def __init__(self, skopeo: Skopeo, distribution: Distribution, blob_source: CountingSource) -> None:
         super().__init__()
         self.skopeo = skopeo
         self.distribution = distribution
-        self.outlet = outlet
-        self.tracker = Tracker(outlet.has_sent)
+        self.blob_source = blob_source
+        self.tracker = Tracker(blob_source.has_sent)
         self.there: set[Reference] = set()
         """Targets that name the right digest already."""
 
 
-def check_tasks(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> Iterator[TaskDict]:
+def check_tasks(context: LoadContext, wanted: Mapping[Reference, BundledImage]) -> Iterator[TaskDict]:
     """Act 1."""
     for target, image in wanted.items():
 
-        def work(target: Reference = target, image: HeldImage = image) -> None:
-            if push.ask(dock.skopeo, target, image.descriptor.digest):
-                dock.there.add(target)
+        def work(target: Reference = target, image: BundledImage = image) -> None:
+            if push.ask(context.skopeo, target, image.descriptor.digest):
+                context.there.add(target)
 
         yield {
             "basename": "check",
             "name": str(target),
             "doc": f"what {target} names right now",
-            "actions": [dock.act(f"check:{target}", work, image.m_id, text=str(image.reference))],
+            "actions": [context.act(f"check:{target}", work, image.m_id, text=str(image.reference))],
         }
 
 
-def push_tasks(dock: Dock, door: Door, wanted: Mapping[Reference, HeldImage], harbor: Harbor | None) -> Iterator[TaskDict]:
+def push_tasks(
+    context: LoadContext, local_registry: LocalRegistry, wanted: Mapping[Reference, BundledImage], harbor: Harbor | None
+) -> Iterator[TaskDict]:
     """Act 2. A push waits for those that send layers it needs too, which are mounted then, and for its project."""
-    waiting = {target: image for target, image in wanted.items() if target not in dock.there}
+    waiting = {target: image for target, image in wanted.items() if target not in context.there}
     if harbor is not None:
-        yield from _project_tasks(dock, waiting, harbor)
-    order = push.after(dock.outlet, waiting)
+        yield from _project_tasks(context, waiting, harbor)
+    order = push.after(context.blob_source, waiting)
     for target, image in wanted.items():
         name = f"push:{target}"
         others = sorted(f"push:{other}" for other in order.get(target, ()))
         projects = [f"project:{project_of(target)}"] if harbor is not None and target in waiting else []
 
-        def work(target: Reference = target, image: HeldImage = image) -> None:
-            _push(dock, door, target, image)
+        def work(target: Reference = target, image: BundledImage = image) -> None:
+            _push(context, local_registry, target, image)
 
         yield {
             "basename": "push",
             "name": str(target),
             "doc": f"bring {image.reference} to {target}",
-            "actions": [dock.act(name, work, image.m_id, text=str(image.reference))],
+            "actions": [context.act(name, work, image.m_id, text=str(image.reference))],
             "task_dep": [*projects, *others],
             "meta": {AFTER: others},
-            "uptodate": [lambda target=target: target in dock.there],
+            "uptodate": [lambda target=target: target in context.there],
         }
 
 
 def list_tasks(
-    dock: Dock, wanted: Mapping[Reference, HeldImage], subjects: Mapping[Reference, Sequence[Reference]]
+    context: LoadContext, wanted: Mapping[Reference, BundledImage], subjects: Mapping[Reference, Sequence[Reference]]
 ) -> Iterator[TaskDict]:
     """Act 2, of what refers to something: the registry must say so to whoever asks for referrers."""
     for subject, targets in subjects.items():
@@ -90,26 +92,26 @@ def list_tasks(
 
         def work(subject: Reference = subject, targets: Sequence[Reference] = targets) -> None:
             assert subject.digest is not None
-            descriptors = [wanted[target].descriptor for target in targets if target in dock.there]
-            entries = [dock.outlet.contents.referrer_entry(descriptor) for descriptor in descriptors]
-            dock.distribution.ensure_listed(subject, subject.digest, entries)
+            descriptors = [wanted[target].descriptor for target in targets if target in context.there]
+            entries = [context.blob_source.contents.referrer_entry(descriptor) for descriptor in descriptors]
+            context.distribution.ensure_listed(subject, subject.digest, entries)
 
         yield {
             "basename": "list",
             "name": str(subject),
             "doc": f"see to it that what refers to {subject} is found there",
-            "actions": [dock.act(f"list:{subject}", work, wanted[targets[0]].m_id, text=str(subject))],
+            "actions": [context.act(f"list:{subject}", work, wanted[targets[0]].m_id, text=str(subject))],
             "task_dep": pushes,
             "meta": {AFTER: pushes},
         }
 
 
-def by_subject(dock: Dock, wanted: Mapping[Reference, HeldImage]) -> dict[Reference, list[Reference]]:
+def by_subject(context: LoadContext, wanted: Mapping[Reference, BundledImage]) -> dict[Reference, list[Reference]]:
     """The targets that refer to a manifest in their repository, by that manifest."""
     found: dict[Reference, list[Reference]] = {}
     for target, image in wanted.items():
         with suppress(ContentError):  # what is damaged is told where it is pushed
-            subject = dock.outlet.contents.parse(image.descriptor.digest).subject
+            subject = context.blob_source.contents.parse(image.descriptor.digest).subject
             if subject is not None:
                 found.setdefault(target.by_digest(subject.digest), []).append(target)
     return found
@@ -120,7 +122,7 @@ def project_of(target: Reference) -> str:
     return target.repository.partition("/")[0]
 
 
-def _project_tasks(dock: Dock, waiting: Mapping[Reference, HeldImage], harbor: Harbor) -> Iterator[TaskDict]:
+def _project_tasks(context: LoadContext, waiting: Mapping[Reference, BundledImage], harbor: Harbor) -> Iterator[TaskDict]:
     for project in dict.fromkeys(map(project_of, waiting)):
 
         def work(project: str = project) -> None:
@@ -131,21 +133,21 @@ def _project_tasks(dock: Dock, waiting: Mapping[Reference, HeldImage], harbor: H
             "basename": "project",
             "name": project,
             "doc": f"see to it that there is a project {project}",
-            "actions": [dock.act(f"project:{project}", work)],
+            "actions": [context.act(f"project:{project}", work)],
         }
 
 
-def _push(dock: Dock, door: Door, target: Reference, image: HeldImage) -> None:
-    closure = dock.outlet.contents.closure(image.descriptor)
-    before, started = dock.outlet.sent(closure), time.monotonic()
+def _push(context: LoadContext, local_registry: LocalRegistry, target: Reference, image: BundledImage) -> None:
+    closure = context.blob_source.contents.closure(image.descriptor)
+    before, started = context.blob_source.sent(closure), time.monotonic()
     log.info("pushing %s to %s", image.reference, target)
 
     def growing() -> int:
-        return dock.outlet.sent(d for d, blob in closure.items() if not dock.outlet.has_sent(blob))
+        return context.blob_source.sent(d for d, blob in closure.items() if not context.blob_source.has_sent(blob))
 
-    with dock.tracker.transfer(str(target), tuple(closure.values()), growing):
-        push.push(dock.skopeo, dock.outlet, door, image, target)
-    dock.there.add(target)
-    size, seconds = dock.outlet.sent(closure) - before, time.monotonic() - started
-    dock.tracker.credit(f"push:{target}", size)
+    with context.tracker.transfer(str(target), tuple(closure.values()), growing):
+        push.push(context.skopeo, context.blob_source, local_registry, image, target)
+    context.there.add(target)
+    size, seconds = context.blob_source.sent(closure) - before, time.monotonic() - started
+    context.tracker.credit(f"push:{target}", size)
     log.info("pushed %s: %s bytes, %.1f s", target, f"{size:,}", seconds, extra={"bytes": size, "seconds": round(seconds, 3)})

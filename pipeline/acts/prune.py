@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pipeline.core import bundle, files, oci
-from pipeline.core import image_list as imagelist
+from pipeline.core import bundle, files, image_list, oci
 from pipeline.core.bundle import BundleImage, PlatformFilter
 from pipeline.core.errors import ContentError, EnvironmentProblem, ImageToolsError, InputError, UsageError
 from pipeline.core.oci import Descriptor, Digest, Manifest
@@ -36,8 +35,8 @@ from pipeline.storage.cache import (
     layout_index,
     read_layout_index,
 )
-from pipeline.storage.records import bundle as description
-from pipeline.storage.records import referrers as attached
+from pipeline.storage.records import bundle as bundle_record
+from pipeline.storage.records import referrers as referrers_record
 from pipeline.storage.records.packed import Finished, read_finished
 
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
@@ -193,14 +192,14 @@ def _blobs(cache: Cache) -> Iterator[tuple[Digest, int]]:
 
 def _use(cache: Cache, state: BundleState, blobs: Mapping[Digest, int]) -> BundleUse:
     finished = read_finished(state.output)
-    described = description.read(state.description)
+    described = bundle_record.read(state.description)
     images = described.images if described else _listed(state)
     needs = _Needs(cache)
     for image in images or ():
         needs.add_image(image)
-        found = attached.read(state, image.reference) if image.referrers is not None else None
+        found = referrers_record.read(state, image.reference) if image.referrers is not None else None
         for referrer in found.referrers if found else ():
-            needs.add_image(attached.image_of(image, referrer))
+            needs.add_image(referrers_record.image_of(image, referrer))
     needs.add_archive(state)
     return BundleUse(
         state,
@@ -291,7 +290,7 @@ class _Needs:
 def _listed(state: BundleState) -> tuple[BundleImage, ...] | None:
     """The images of a kept list, of which it is not known what was asked for; None where there is none to be read."""
     try:
-        lines = imagelist.parse(state.kept_list.read_bytes(), str(state.kept_list))
+        lines = image_list.parse(state.kept_list.read_bytes(), str(state.kept_list))
     except (OSError, InputError):
         return None
     return bundle.images(lines, "", PlatformFilter())

@@ -1,6 +1,6 @@
 """A save, from bundle to archive: three acts, each a run of doit, so that a failed image takes itself out and nothing else.
 
-In come a bundle and an interruption, out goes an ``Outcome``. Promises: what succeeded is packed, whatever failed; a good
+Takes a bundle and an interruption, returns a ``SaveResult``. Guarantees: what succeeded is packed, whatever failed; a good
 bundle is never replaced by a worse one; what was fetched stays, however the run ends, and the next run goes on from there.
 """
 
@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from pipeline.acts import engine, plan
-from pipeline.acts import save_result as aftermath
-from pipeline.acts import save_tasks as tasks
+from pipeline.acts import engine, plan, save_result, save_tasks
 from pipeline.acts.earlier_bundle import Earlier
 from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.recheck import Recheck
-from pipeline.acts.save_result import Outcome
-from pipeline.acts.save_tasks import Workshop
+from pipeline.acts.save_result import SaveResult
+from pipeline.acts.save_tasks import SaveContext
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError
@@ -27,18 +25,18 @@ from pipeline.core.log import about, log
 from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.steps.choose import Choice, everything
 from pipeline.steps.tar import SavedImage
-from pipeline.ui import terminal as display
+from pipeline.ui import terminal
 
 
 class Save:
     """One run. Call ``fetch`` with the images (all at once, or one by one as they are typed), then ``pack``."""
 
     def __init__(self, bundle: Bundle, interruption: Interruption, force: bool = False, verify: bool = False) -> None:
-        self.shop = Workshop(bundle, interruption)
-        self.shop.patient = False
-        self.outcome = Outcome()
+        self.context = SaveContext(bundle, interruption)
+        self.context.patient = False
+        self.result = SaveResult()
         self._bundle = bundle
-        self._earlier = Earlier(bundle, self.shop.state)
+        self._earlier = Earlier(bundle, self.context.state)
         self._force = force
         self._verify = verify
         self._interruption = interruption
@@ -48,17 +46,17 @@ class Save:
 
         Raises EnvironmentProblem, and UsageError for the failed list of an earlier run.
         """
-        tasks.source_date_epoch()
+        save_tasks.source_date_epoch()
         if not self._force:
             self._earlier.refuse_failed_list()
         for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
             files.check_writable(folder)
-        _ = self.shop.skopeo
-        self.shop.begin()
+        _ = self.context.skopeo
+        self.context.begin()
 
     def remember(self, images: Sequence[BundleImage]) -> None:
         """Keep the list: going on after an interruption needs no typing."""
-        self.shop.remember(images)
+        self.context.remember(images)
 
     def fetch(self, images: Sequence[BundleImage]) -> None:
         """Acts 1 and 2. Failures are recorded, not raised. Raises EnvironmentProblem, Interrupted."""
@@ -66,29 +64,29 @@ class Save:
         chosen = self.resolve(images) if images else []
         if chosen:
             self._copy(chosen, self._check_room(chosen))
-        self.outcome.saved.sort(key=lambda item: item.image.m_id)
+        self.result.saved.sort(key=lambda item: item.image.m_id)
 
     def _forget(self, images: Sequence[BundleImage]) -> None:
         """An image that is entered once more counts once, with what becomes of it now."""
         again = {image.reference for image in images}
-        self.outcome.saved = [item for item in self.outcome.saved if item.image.reference not in again]
-        self.outcome.failures = {i: why for i, why in self.outcome.failures.items() if i.reference not in again}
-        self.outcome.reused = {image for image in self.outcome.reused if image.reference not in again}
+        self.result.saved = [item for item in self.result.saved if item.image.reference not in again]
+        self.result.failures = {i: why for i, why in self.result.failures.items() if i.reference not in again}
+        self.result.reused = {image for image in self.result.reused if image.reference not in again}
 
     # Act 1
 
     def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
         """Act 1: what every tag names, and which platforms of it are asked for."""
-        self.shop.tracker.begin("resolving", len(images), 0, "resolve")
+        self.context.tracker.begin("resolving", len(images), 0, "resolve")
         made = {image: list(self._resolving(image)) for image in images}
         results = self._run(chain.from_iterable(made.values()))
         chosen = []
         for image in images:
             steps = [f"{task['basename']}:{task['name']}" for task in made[image]]
-            choice = self.shop.known_choice(image) if all(results[step].ok for step in steps) else None
+            choice = self.context.known_choice(image) if all(results[step].ok for step in steps) else None
             if choice is None:
                 reasons = [results[step].message for step in steps if results[step].message]
-                self.outcome.failures[image] = (reasons or ["it could not be read from the cache; run the command again"])[0]
+                self.result.failures[image] = (reasons or ["it could not be read from the cache; run the command again"])[0]
                 continue
             level = logging.WARNING if choice.top.media_type in SCHEMA1_TYPES else logging.INFO
             with about(image.m_id):
@@ -96,34 +94,34 @@ class Save:
                     log.log(level, "%s: %s", image.reference, note)
             chosen.append((image, choice))
         if any(image.referrers is not None for image in images):
-            found, requests = sum(len(choice.referrers) for _, choice in chosen), self.shop.distribution.requests
+            found, requests = sum(len(choice.referrers) for _, choice in chosen), self.context.distribution.requests
             log.info("%d signatures and other referrers found, in %d requests", found, requests)
         return chosen
 
     def _resolving(self, image: BundleImage) -> Iterator[TaskDict]:
-        yield tasks.resolve_task([(self.shop, image)])
+        yield save_tasks.resolve_task([(self.context, image)])
         if image.referrers is not None:
-            yield tasks.referrers_task(self.shop, image)
+            yield save_tasks.referrers_task(self.context, image)
 
     # Between act 1 and act 2
 
     def show_plan(self, images: Sequence[BundleImage], report_file: Path | None = None) -> None:
         """What a save would do (``-dry-run``). No layer is fetched."""
         chosen = self.resolve(images)
-        order = plan.make_plan(self.shop.cache, chosen)
-        display.print_plan(order, plan.needs(self.shop.cache, self._bundle, order, self._earlier.finished))
-        display.print_failures(self.outcome.failures)
-        display.print_lost({image: choice.lost for image, choice in chosen if choice.lost})
-        self.outcome.saved = [SavedImage(image, choice) for image, choice in chosen]
+        order = plan.make_plan(self.context.cache, chosen)
+        terminal.print_plan(order, plan.needs(self.context.cache, self._bundle, order, self._earlier.finished))
+        terminal.print_failures(self.result.failures)
+        terminal.print_lost({image: choice.lost for image, choice in chosen if choice.lost})
+        self.result.saved = [SavedImage(image, choice) for image, choice in chosen]
         if report_file is not None:
-            aftermath.write_report(self.shop, self.outcome, None, report_file, planned=True)
+            save_result.write_report(self.context, self.result, None, report_file, planned=True)
         plan.check_file_size(self._bundle, order)
 
     def _check_room(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> plan.Plan:
-        order = plan.make_plan(self.shop.cache, chosen)
+        order = plan.make_plan(self.context.cache, chosen)
         plan.check_file_size(self._bundle, order)
-        needs = plan.needs(self.shop.cache, self._bundle, order, self._earlier.finished)
-        log.info("%s", display.plan_line(order, needs))
+        needs = plan.needs(self.context.cache, self._bundle, order, self._earlier.finished)
+        log.info("%s", terminal.plan_line(order, needs))
         if not self._force:
             plan.check_disk(needs)
         return order
@@ -132,24 +130,26 @@ class Save:
 
     def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]], figures: plan.Plan) -> None:
         """Act 2: bring every platform's blobs here, and write the indexes."""
-        self.shop.tracker.begin("copying", figures.copies, figures.to_fetch, "copy")
-        order = plan.fetch_order(self.shop.cache, chosen)
+        self.context.tracker.begin("copying", figures.copies, figures.to_fetch, "copy")
+        order = plan.fetch_order(self.context.cache, chosen)
         whole = everything(chosen)
-        results = self._run(task for image, choice in whole for task in tasks.copy_tasks(self.shop, image, choice, order))
+        results = self._run(
+            task for image, choice in whole for task in save_tasks.copy_tasks(self.context, image, choice, order)
+        )
         for image, choice in chosen:
             reason = self._reason_of_failure(image, choice, results)
             if reason is None:
-                self.outcome.saved.append(SavedImage(image, choice))
+                self.result.saved.append(SavedImage(image, choice))
                 self._count_reused(image, choice, results)
             else:
-                self.outcome.failures[image] = reason
+                self.result.failures[image] = reason
 
     def _count_reused(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> None:
         parts = everything([(image, choice)])
-        copies = [results[f"copy:{tasks.copy_name(part, each)}"] for part, own in parts for each in own.platforms]
-        self.outcome.reused.discard(image)
+        copies = [results[f"copy:{save_tasks.copy_name(part, each)}"] for part, own in parts for each in own.platforms]
+        self.result.reused.discard(image)
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
-            self.outcome.reused.add(image)
+            self.result.reused.add(image)
 
     def _reason_of_failure(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> str | None:
         """Why an image is not whole. One whose signature is lacking is not."""
@@ -160,7 +160,7 @@ class Save:
         return None
 
     def _reason_of_part(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> str | None:
-        names = [f"copy:{tasks.copy_name(image, platform)}" for platform in choice.platforms]
+        names = [f"copy:{save_tasks.copy_name(image, platform)}" for platform in choice.platforms]
         names.append(f"index:{self._bundle.name}:{image.reference}")
         for name, platform in zip(names, [*choice.platforms, None], strict=True):
             result = results[name]
@@ -175,39 +175,39 @@ class Save:
         if not self._verify:
             self._pack_unless_worse()
             return
-        recheck = Recheck(self.shop.state, self._bundle, self._interruption, self.shop.tracker)
+        recheck = Recheck(self.context.state, self._bundle, self._interruption, self.context.tracker)
         recheck.accept_times()
         self._pack_unless_worse()
-        if self.outcome.repacked:
+        if self.result.repacked:
             return
         if recheck.is_intact():
-            self.outcome.verified = recheck.size
+            self.result.verified = recheck.size
         else:
             self._pack_unless_worse()
 
     def _pack_unless_worse(self) -> None:
         """Act 3, unless an earlier archive is better. Damaged blobs are fetched again, once."""
-        self.outcome.kept = self._reason_to_keep()
-        if self.outcome.kept or not self.outcome.saved:
+        self.result.kept = self._reason_to_keep()
+        if self.result.kept or not self.result.saved:
             return
         damaged = self._pack_once()
         if damaged:
             log.warning("%d damaged blobs in the cache: fetching them again", len(damaged))
             self._fetch_again()
-            self.outcome.kept = self._reason_to_keep()
-            if self.outcome.saved and not self.outcome.kept and self._pack_once():
+            self.result.kept = self._reason_to_keep()
+            if self.result.saved and not self.result.kept and self._pack_once():
                 self._pack_without_damaged()
 
     def _pack_once(self) -> tuple[str, ...]:
         """Run act 3. Digests of the blobs that turned out to be damaged. Raises whatever else stopped it."""
         name = self._bundle.name
-        figures = plan.make_plan(self.shop.cache, [(item.image, item.choice) for item in self.outcome.saved])
-        self.shop.tracker.begin("packing", 0, figures.total, "pack")
-        results = self._run(tasks.pack_tasks(self.shop, self.outcome.saved))
-        self.outcome.repacked = results[f"compress:{name}"].status is Status.DONE
+        figures = plan.make_plan(self.context.cache, [(item.image, item.choice) for item in self.result.saved])
+        self.context.tracker.begin("packing", 0, figures.total, "pack")
+        results = self._run(save_tasks.pack_tasks(self.context, self.result.saved))
+        self.result.repacked = results[f"compress:{name}"].status is Status.DONE
         for task in (f"tar:{name}", f"compress:{name}", f"split:{name}"):
             result = results[task]
-            error = self.shop.errors.get(task)
+            error = self.context.errors.get(task)
             if result.status is Status.FAILED and isinstance(error, DamagedBlobsError):
                 return error.digests
             if not result.ok:
@@ -215,23 +215,23 @@ class Save:
         return ()
 
     def _reason_to_keep(self) -> str:
-        return self._earlier.reason_to_keep(self.outcome.failures, not self.outcome.saved, self._force)
+        return self._earlier.reason_to_keep(self.result.failures, not self.result.saved, self._force)
 
     def _fetch_again(self) -> None:
         """The damaged blobs are gone from the cache: the copies that lack them, and only they, run again."""
-        again, self.outcome.saved = self.outcome.saved, []
-        self.shop.errors.clear()
+        again, self.result.saved = self.result.saved, []
+        self.context.errors.clear()
         self.fetch([item.image for item in again])
 
     def _pack_without_damaged(self) -> None:
         """What is damaged after it was fetched again is the disk's fault: leave its images out."""
-        for item in self.outcome.saved:
+        for item in self.result.saved:
             parts = everything([(item.image, item.choice)])
-            if any(self.shop.cache.missing(platform.descriptor) for _, own in parts for platform in own.platforms):
-                self.outcome.failures[item.image] = "its blobs are damaged as soon as they are written; check the disk"
-        self.outcome.saved = [item for item in self.outcome.saved if item.image not in self.outcome.failures]
-        self.outcome.kept = self._reason_to_keep()
-        if self.outcome.saved and not self.outcome.kept and self._pack_once():
+            if any(self.context.cache.missing(platform.descriptor) for _, own in parts for platform in own.platforms):
+                self.result.failures[item.image] = "its blobs are damaged as soon as they are written; check the disk"
+        self.result.saved = [item for item in self.result.saved if item.image not in self.result.failures]
+        self.result.kept = self._reason_to_keep()
+        if self.result.saved and not self.result.kept and self._pack_once():
             raise EnvironmentProblem("blobs are damaged as soon as they are written\nTIP: check the disk of the cache")
 
     # After the acts
@@ -239,23 +239,23 @@ class Save:
     def finish(self, list_file: Path | None, write_lock: bool, how_to_go_on: str, report_file: Path | None = None) -> None:
         """Write failed list, lock and report, remember what failed, and tell. ``list_file`` is never removed."""
         finished = self._earlier.finished
-        aftermath.remember(self.shop, self.outcome, list_file)
+        save_result.remember(self.context, self.result, list_file)
         if write_lock:
-            aftermath.write_lock(self.shop, self.outcome)
+            save_result.write_lock(self.context, self.result)
         if report_file is not None:
-            aftermath.write_report(self.shop, self.outcome, finished, report_file)
-        aftermath.tell(self.shop, self.outcome, finished, how_to_go_on, report_file)
+            save_result.write_report(self.context, self.result, finished, report_file)
+        save_result.tell(self.context, self.result, finished, how_to_go_on, report_file)
 
     def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
         results = engine.run(
             graph,
             jobs=self._bundle.jobs,
-            database=self.shop.cache.database,
-            observer=self.shop.tracker,
+            database=self.context.cache.database,
+            observer=self.context.tracker,
             interruption=self._interruption,
         )
-        self.shop.tracker.end()
+        self.context.tracker.end()
         self._interruption.check()
-        if self.shop.fatal is not None:
-            raise self.shop.fatal
+        if self.context.fatal is not None:
+            raise self.context.fatal
         return results

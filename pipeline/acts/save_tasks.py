@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.acts.actions import Actions
-from pipeline.acts.engine import AFTER, HELD, TaskDict, unchanged
+from pipeline.acts.engine import AFTER, PAUSED, TaskDict, unchanged
 from pipeline.acts.plan import PlatformKey
 from pipeline.acts.progress import Tracker
-from pipeline.core import files
-from pipeline.core import image_list as imagelist
+from pipeline.core import files, image_list
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError, ImageError, UsageError
 from pipeline.core.interruption import Interruption
@@ -35,24 +34,24 @@ from pipeline.core.reference import Reference
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo, bytes_below
-from pipeline.registry.throttle import Held
+from pipeline.registry.throttle import RegistryPaused
 from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
 from pipeline.steps.choose import Choice, PlatformImage, everything
 from pipeline.storage.cache import INDEX, BundleState, Cache
-from pipeline.storage.records import bundle as description
-from pipeline.storage.records import referrers as attached
+from pipeline.storage.records import bundle as bundle_record
+from pipeline.storage.records import referrers as referrers_record
 
-HELD_PAUSE = 0.5
+PAUSE_POLL = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
 _YEAR_10000 = 253_402_300_800
 LAYOUT_VERSION = 1
 """Of the archive's contents; a new one makes every bundle pack again."""
 
 
-class Workshop(Actions):
+class SaveContext(Actions):
     """What the tasks of one run share: the cache, skopeo, leases, the wish to stop, and what went wrong."""
 
-    def __init__(self, bundle: Bundle, interruption: Interruption, beside: Workshop | None = None) -> None:
+    def __init__(self, bundle: Bundle, interruption: Interruption, beside: SaveContext | None = None) -> None:
         """``beside`` is the workshop of another bundle on the same cache, in the same run."""
         super().__init__()
         self.bundle = bundle
@@ -61,7 +60,7 @@ class Workshop(Actions):
         self.interruption = interruption
         self.patient = True
         """False where who runs the tasks can put one off while its registry is held (``engine.run`` can)."""
-        self.when_held = lambda: interruption.wait(HELD_PAUSE)
+        self.when_paused = lambda: interruption.wait(PAUSE_POLL)
         self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
         self.planned: dict[Reference, Choice] = {}
         self.tracker = Tracker(self.cache.has)
@@ -87,7 +86,7 @@ class Workshop(Actions):
     def known_choice(self, image: BundleImage) -> Choice | None:
         """What is saved of an image, and what comes along, by the records of act 1; None where they cannot be used."""
         choice = resolve.known_choice(self.cache, image)
-        return attached.attach(self.cache, self.state, image, choice) if choice else None
+        return referrers_record.attach(self.cache, self.state, image, choice) if choice else None
 
     def begin(self) -> None:
         """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
@@ -106,8 +105,8 @@ class Workshop(Actions):
 
     def remember(self, images: Sequence[BundleImage]) -> None:
         """Keep the list: going on after an interruption needs no typing, and nothing that it needs is pruned."""
-        files.write_if_changed(self.state.kept_list, imagelist.format_list(image.text for image in images))
-        description.write(self.state.description, self.bundle, images)
+        files.write_if_changed(self.state.kept_list, image_list.format_list(image.text for image in images))
+        bundle_record.write(self.state.description, self.bundle, images)
 
     def count_fetched(self, size: int) -> None:
         with self._lock:
@@ -118,51 +117,51 @@ class Workshop(Actions):
     ) -> Callable[[], Any]:
         """As ``act``, about an image of the bundle."""
 
-        def unless_held() -> None:
-            if image is not None and not self.patient and _is_held(self, image):
-                raise Held
+        def unless_paused() -> None:
+            if image is not None and not self.patient and _is_paused(self, image):
+                raise RegistryPaused
             work()
 
-        return self.act(task, unless_held, image.m_id if image else 0, img_id, image.text if image else "")
+        return self.act(task, unless_paused, image.m_id if image else 0, img_id, image.text if image else "")
 
 
-def resolve_task(wanted: Sequence[tuple[Workshop, BundleImage]]) -> TaskDict:
+def resolve_task(wanted: Sequence[tuple[SaveContext, BundleImage]]) -> TaskDict:
     """Act 1, of one reference, for all bundles that hold it."""
-    shop, first = wanted[0]
+    context, first = wanted[0]
     name = str(first.reference)
 
     def work() -> None:
-        for each_shop, image in wanted:
-            _resolve(each_shop, image)
+        for each_context, image in wanted:
+            _resolve(each_context, image)
 
     return {
         "basename": "resolve",
         "name": name,
         "doc": f"what {name} names right now",
-        "actions": [shop.action(f"resolve:{name}", work, first)],
-        "targets": [str(shop.cache.resolved_record(first.reference))],
+        "actions": [context.action(f"resolve:{name}", work, first)],
+        "targets": [str(context.cache.resolved_record(first.reference))],
         "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
-        "meta": {HELD: partial(_is_held, shop, first)},
+        "meta": {PAUSED: partial(_is_paused, context, first)},
     }
 
 
-def referrers_task(shop: Workshop, image: BundleImage) -> TaskDict:
+def referrers_task(context: SaveContext, image: BundleImage) -> TaskDict:
     """Act 1, of one image of one bundle: what refers to it. Signatures are made at any time, so it is always asked."""
-    name = f"{shop.bundle.name}:{image.reference}"
+    name = f"{context.bundle.name}:{image.reference}"
     return {
         "basename": "referrers",
         "name": name,
         "doc": f"what refers to {image.reference} right now",
-        "actions": [shop.action(f"referrers:{name}", partial(_find_referrers, shop, image), image)],
+        "actions": [context.action(f"referrers:{name}", partial(_find_referrers, context, image), image)],
         "task_dep": [f"resolve:{image.reference}"],
-        "targets": [str(shop.state.referrers(image.reference))],
+        "targets": [str(context.state.referrers(image.reference))],
         "uptodate": [False],
-        "meta": {HELD: partial(_is_held, shop, image)},
+        "meta": {PAUSED: partial(_is_paused, context, image)},
     }
 
 
 def copy_tasks(
-    shop: Workshop,
+    context: SaveContext,
     image: BundleImage,
     choice: Choice,
     order: Mapping[PlatformKey, frozenset[PlatformKey]] | None = None,
@@ -180,35 +179,37 @@ def copy_tasks(
             "basename": "copy",
             "name": name,
             "doc": f"fetch {_label(image, platform, ' for ')}",
-            "actions": [shop.action(f"copy:{name}", partial(_copy, shop, image, platform), image, platform.img_id)],
+            "actions": [context.action(f"copy:{name}", partial(_copy, context, image, platform), image, platform.img_id)],
             "task_dep": after,
-            "meta": {AFTER: after, HELD: partial(_is_held, shop, image)},
-            "file_dep": [str(shop.cache.resolved_record(image.reference))],
-            "targets": [str(copy.folder(shop.cache, image, platform) / INDEX)],
-            "uptodate": [partial(copy.is_current, shop.cache, image, platform), *_policy(shop, image, platform)],
+            "meta": {AFTER: after, PAUSED: partial(_is_paused, context, image)},
+            "file_dep": [str(context.cache.resolved_record(image.reference))],
+            "targets": [str(copy.folder(context.cache, image, platform) / INDEX)],
+            "uptodate": [partial(copy.is_current, context.cache, image, platform), *_policy(context, image, platform)],
         }
-    name = f"{shop.bundle.name}:{image.reference}"
+    name = f"{context.bundle.name}:{image.reference}"
     yield {
         "basename": "index",
         "name": name,
         "doc": f"write the index of {image.reference}",
-        "actions": [shop.action(f"index:{name}", partial(index.write_index, shop.cache, shop.state, image, choice), image)],
-        "file_dep": [str(copy.folder(shop.cache, image, platform) / INDEX) for platform in choice.platforms],
-        "targets": [str(shop.state.image_index(image.reference))],
+        "actions": [
+            context.action(f"index:{name}", partial(index.write_index, context.cache, context.state, image, choice), image)
+        ],
+        "file_dep": [str(copy.folder(context.cache, image, platform) / INDEX) for platform in choice.platforms],
+        "targets": [str(context.state.image_index(image.reference))],
         "uptodate": [
             unchanged(
-                bundle=shop.bundle.id,
+                bundle=context.bundle.id,
                 top=str(choice.top.digest),
                 platforms=[str(platform.descriptor.digest) for platform in choice.platforms],
             ),
-            partial(index.is_current, shop.cache, shop.state, image, choice),
+            partial(index.is_current, context.cache, context.state, image, choice),
         ],
     }
 
 
-def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[TaskDict]:
+def pack_tasks(context: SaveContext, saved: Sequence[tar.SavedImage]) -> Iterator[TaskDict]:
     """Act 3."""
-    bundle, state, name = shop.bundle, shop.state, shop.bundle.name
+    bundle, state, name = context.bundle, context.state, context.bundle.name
     listed = [item.image.reference.listed for item in saved]
     packed = everything((item.image, item.choice) for item in saved)
     references = [str(image.reference) for image, _ in packed]
@@ -218,7 +219,7 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
         "basename": "tar",
         "name": name,
         "doc": "lay out the archive",
-        "actions": [shop.action(f"tar:{name}", partial(tar.lay_out, shop.cache, state, saved, epoch))],
+        "actions": [context.action(f"tar:{name}", partial(tar.lay_out, context.cache, state, saved, epoch))],
         "file_dep": [*(str(state.image_index(image.reference)) for image, _ in packed), *records],
         "targets": [str(state.archive_layout)],
         "uptodate": [
@@ -230,7 +231,7 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
         "basename": "compress",
         "name": name,
         "doc": "write the archive",
-        "actions": [shop.action(f"compress:{name}", partial(_compress, shop))],
+        "actions": [context.action(f"compress:{name}", partial(_compress, context))],
         "file_dep": [str(state.archive_layout)],
         "targets": [str(state.packed)],
         "uptodate": [
@@ -247,12 +248,12 @@ def pack_tasks(shop: Workshop, saved: Sequence[tar.SavedImage]) -> Iterator[Task
         "basename": "split",
         "name": name,
         "doc": "give the archive or its volumes their names and checksums",
-        "actions": [shop.action(f"split:{name}", partial(split.split, shop.cache, state, bundle, listed))],
+        "actions": [context.action(f"split:{name}", partial(split.split, context.cache, state, bundle, listed))],
         "file_dep": [str(state.packed)],
         "targets": [str(state.output)],
         "uptodate": [
             unchanged(bundle=bundle.id, references=listed),
-            partial(split.is_current, shop.cache, state, bundle),
+            partial(split.is_current, context.cache, state, bundle),
         ],
     }
     yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
@@ -275,52 +276,52 @@ def source_date_epoch() -> int | None:
     return int(text) if text else None
 
 
-def _is_held(shop: Workshop, image: BundleImage) -> bool:
-    return shop.skopeo.is_held(image.source.registry)
+def _is_paused(context: SaveContext, image: BundleImage) -> bool:
+    return context.skopeo.is_paused(image.source.registry)
 
 
-def _policy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> Iterator[object]:
+def _policy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> Iterator[object]:
     """What was fetched without this policy is held to it, too."""
-    if shop.bundle.access.policy is not None and copy.is_held_to_policy(image, platform):
-        yield unchanged(policy=shop.policy_state, digest=str(platform.descriptor.digest))
+    if context.bundle.access.policy is not None and copy.is_under_policy(image, platform):
+        yield unchanged(policy=context.policy_state, digest=str(platform.descriptor.digest))
 
 
-def _resolve(shop: Workshop, image: BundleImage) -> None:
-    choice = resolve.resolve(shop.cache, shop.skopeo, image)
-    planned = shop.planned.get(image.reference)
+def _resolve(context: SaveContext, image: BundleImage) -> None:
+    choice = resolve.resolve(context.cache, context.skopeo, image)
+    planned = context.planned.get(image.reference)
     if planned is not None and replace(planned, referrers=(), lost=()) != choice:
         raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
     platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
     log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
 
 
-def _find_referrers(shop: Workshop, image: BundleImage) -> None:
-    choice = resolve.known_choice(shop.cache, image)
+def _find_referrers(context: SaveContext, image: BundleImage) -> None:
+    choice = resolve.known_choice(context.cache, image)
     if choice is None:
         raise ContentError("it could not be read from the cache; run the command again")
-    found = referrers.find(shop.cache, shop.distribution, shop.skopeo, image, choice)
-    attached.write(shop.state, image, found)
-    planned = shop.planned.get(image.reference)
-    if planned is not None and planned != attached.attach(shop.cache, shop.state, image, choice):
+    found = referrers.find(context.cache, context.distribution, context.skopeo, image, choice)
+    referrers_record.write(context.state, image, found)
+    planned = context.planned.get(image.reference)
+    if planned is not None and planned != referrers_record.attach(context.cache, context.state, image, choice):
         raise ImageError(f"what refers to {image.reference} has changed since; run the same command again")
     log.debug("%s: %d manifests refer to it", image.reference, len(found.referrers))
 
 
-def _copy(shop: Workshop, image: BundleImage, platform: PlatformImage) -> None:
+def _copy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> None:
     started = time.monotonic()
     label = _label(image, platform)
     log.info("copying %s", label)
-    growing = partial(bytes_below, files.temporary_beside(copy.folder(shop.cache, image, platform)))
-    with shop.tracker.transfer(label, shop.cache.missing(platform.descriptor), growing):
-        size = copy.copy(shop.cache, shop.skopeo, shop.leases, image, platform)
-    shop.count_fetched(size)
-    shop.tracker.credit(f"copy:{copy_name(image, platform)}", size)
+    growing = partial(bytes_below, files.temporary_beside(copy.folder(context.cache, image, platform)))
+    with context.tracker.transfer(label, context.cache.missing(platform.descriptor), growing):
+        size = copy.copy(context.cache, context.skopeo, context.leases, image, platform)
+    context.count_fetched(size)
+    context.tracker.credit(f"copy:{copy_name(image, platform)}", size)
     seconds = time.monotonic() - started
     figures = {"bytes": size, "seconds": round(seconds, 3)}
     log.info("copied %s: %s bytes, %.1f s", label, f"{size:,}", seconds, extra=figures)
 
 
-def _compress(shop: Workshop) -> None:
-    output = shop.bundle.output
+def _compress(context: SaveContext) -> None:
+    output = context.bundle.output
     log.info("writing %s", output.destination)
-    compress.compress(shop.cache, shop.state, shop.bundle, shop.interruption, shop.tracker.add)
+    compress.compress(context.cache, context.state, context.bundle, context.interruption, context.tracker.add)

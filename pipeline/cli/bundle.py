@@ -13,12 +13,11 @@ from typing import Any
 import yaml
 
 from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
-from pipeline.config import digest_lock as lock
-from pipeline.config import schema
+from pipeline.config import digest_lock, schema
 from pipeline.config.definition import Definition, load
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import EXIT_OK, InputError, UsageError
-from pipeline.ui import terminal as display
+from pipeline.ui import terminal
 
 USAGE = """\
 Usage:
@@ -53,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     except HelpWanted:
         print(USAGE, end="")
         return EXIT_OK
-    display.start_logging(debug=False)
+    terminal.start_logging(debug=False)
     command(values, operands)
     return EXIT_OK
 
@@ -77,13 +76,13 @@ def _list(values: Mapping[str, Value], operands: Sequence[str]) -> None:
             rows.append((str(definition.path), bundle.name, str(len(bundle.images)), _destination(bundle), about))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print(display.harmless("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
+        print(terminal.harmless("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
 
 
 def _check(values: Mapping[str, Value], operands: Sequence[str]) -> None:
     definitions = _load_all(_files("check", values, operands))
     if values.get("locked"):
-        lock.apply(bundle for definition in definitions for bundle in definition.bundles)
+        digest_lock.apply(bundle for definition in definitions for bundle in definition.bundles)
     for definition in definitions:
         for bundle in definition.bundles:
             locked = ", as locked" if values.get("locked") else ""
@@ -99,7 +98,7 @@ def _show(values: Mapping[str, Value], operands: Sequence[str]) -> None:
     if unknown:
         raise UsageError(f"{path} has no bundle {', '.join(unknown)}; it has {', '.join(known)}")
     document = {name: _as_yaml(known[name], definition.descriptions.get(name, "")) for name in names or known}
-    print(display.harmless(yaml.safe_dump({"bundles": document}, sort_keys=False, allow_unicode=True, width=1000)), end="")
+    print(terminal.harmless(yaml.safe_dump({"bundles": document}, sort_keys=False, allow_unicode=True, width=1000)), end="")
 
 
 def _schema(values: Mapping[str, Value], operands: Sequence[str]) -> None:
@@ -124,7 +123,7 @@ def _files(command: str, values: Mapping[str, Value], operands: Sequence[str]) -
     paths = [Path(name) for name in (*named, *operands)]
     if not paths:
         raise UsageError(f"which definition?\nTIP: name its file, e.g. 'image-tools bundle {command} configs/demo.yaml'")
-    definitions = [path for path in paths if not path.name.endswith(lock.SUFFIX)]
+    definitions = [path for path in paths if not path.name.endswith(digest_lock.SUFFIX)]
     if not definitions:
         raise UsageError(f"{paths[0]} is a lock, not a definition")
     return definitions

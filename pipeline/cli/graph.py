@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import save_options as order
+from pipeline.cli import save_options
 from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted
 from pipeline.config import settings
 from pipeline.config.settings import SETTINGS
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     target = settings.absolute(str(values["o"]), Path.cwd()) if values.get("o") else None
     if target is not None and target.suffix not in SUFFIXES:
         raise UsageError(f"-o {target.name}: the name must end in {' or '.join(SUFFIXES)}, which says what is written")
-    wanted = order.read({name: value for name, value in values.items() if name != "o"}, rest)
+    wanted = save_options.read({name: value for name, value in values.items() if name != "o"}, rest)
     graph = draw(wanted.bundles)
     picture = svg(graph) if target is not None and target.suffix == ".svg" else dot(graph)
     if target is None:

@@ -8,18 +8,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.acts.load import HarborOptions, Load, LoadPlan, Order, Outcome
+from pipeline.acts.load import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
 from pipeline.cli.arguments import ACCESS, DEBUG, PROJECT, chosen, default_project, one_of, print_lines, source
 from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
 from pipeline.cli.signals import stopping
 from pipeline.config import settings
-from pipeline.core import files
-from pipeline.core import image_list as imagelist
+from pipeline.core import files, image_list
 from pipeline.core.bundle import MAX_JOBS, name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference
-from pipeline.ui import terminal as display
+from pipeline.ui import terminal
 from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
 
 DEFAULT_FAILED_LIST = "load-failed.txt"
@@ -60,14 +59,14 @@ def run(arguments: Sequence[str]) -> int:
     except HelpWanted:
         print(FLAGS.usage() + ABOUT, end="")
         return EXIT_OK
-    display.start_logging(bool(values.get("debug")), one_of(values, "log-format", display.FORMATS, "text"))
-    mode = one_of(values, "progress", display.MODES, "auto")
-    order = read(values, rest)
+    terminal.start_logging(bool(values.get("debug")), one_of(values, "log-format", terminal.FORMATS, "text"))
+    mode = one_of(values, "progress", terminal.MODES, "auto")
+    options = read(values, rest)
     interruption = Interruption()
     with stopping(interruption):
         try:
-            with files.exclusive_lock(order.lock_file, bool(values.get("wait")), interruption.sleep):
-                return _load(Load(order, interruption), order, mode, bool(values.get("dry-run")))
+            with files.exclusive_lock(options.lock_file, bool(values.get("wait")), interruption.sleep):
+                return _load(Load(options, interruption), options, mode, bool(values.get("dry-run")))
         except ImageToolsError:
             if not interruption.requested:
                 raise
@@ -75,8 +74,8 @@ def run(arguments: Sequence[str]) -> int:
     return EXIT_SIGNAL + interruption.signum
 
 
-def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
-    """The order that the flags give. Raises UsageError, InputError."""
+def read(values: Mapping[str, Value], rest: Sequence[str]) -> LoadOptions:
+    """The options that the flags give. Raises UsageError, InputError."""
     if rest:
         raise UsageError(f"unexpected argument '{rest[0]}'\nTIP: SOURCE is given with -s, see 'image-tools load -h'")
     for flag, what in (("s", "what is to be loaded"), ("d", "the registry to load it into")):
@@ -92,7 +91,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
     listed = str(values.get("f", ""))
     if failed_list.is_dir() or failed_list == place.resolve():
         raise UsageError(f"-o {failed_list} is a folder, or what is to be loaded\nTIP: name another file with -o")
-    return Order(
+    return LoadOptions(
         place,
         registry,
         settings.access(given),
@@ -106,50 +105,50 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
     )
 
 
-def _load(load: Load, order: Order, mode: str, dry_run: bool) -> int:
+def _load(load: Load, options: LoadOptions, mode: str, dry_run: bool) -> int:
     load.open()
-    with show_progress(mode, load.dock.tracker.snapshot):
+    with show_progress(mode, load.context.tracker.snapshot):
         load.check()
         if not dry_run:
             load.push()
     if dry_run:
         plan = load.plan
-        load.outcome.failures |= plan.damaged
-        print_lines(*_plan_lines(plan, load.outcome))
-        return EXIT_SOME_FAILED if load.outcome.failures else EXIT_OK
+        load.result.failures |= plan.damaged
+        print_lines(*_plan_lines(plan, load.result))
+        return EXIT_SOME_FAILED if load.result.failures else EXIT_OK
     load.finish()
-    outcome = load.outcome
-    print_lines(*_lines(outcome, order))
-    if not outcome.loaded:
+    result = load.result
+    print_lines(*_lines(result, options))
+    if not result.loaded:
         return EXIT_COULD_NOT
-    return EXIT_SOME_FAILED if outcome.failures else EXIT_OK
+    return EXIT_SOME_FAILED if result.failures else EXIT_OK
 
 
-def _plan_lines(plan: LoadPlan, outcome: Outcome) -> Iterator[str]:
+def _plan_lines(plan: LoadPlan, result: LoadResult) -> Iterator[str]:
     for name, target in plan.missing.items():
         yield f"{name} -> {target}"
-    yield from _failures(outcome)
+    yield from _failures(result)
     yield f"to load            {len(plan.missing)} images, {bytes_text(plan.size)} at most: the registry may have some of it"
 
 
-def _lines(outcome: Outcome, order: Order) -> Iterator[str]:
-    loaded, all_of_them = [*outcome.pushed, *outcome.there], [*outcome.pushed, *outcome.there, *outcome.failures]
-    referrers = sum(name in outcome.referrers for name in loaded)
-    total = sum(name in outcome.referrers for name in all_of_them)
+def _lines(result: LoadResult, options: LoadOptions) -> Iterator[str]:
+    loaded, all_of_them = [*result.pushed, *result.there], [*result.pushed, *result.there, *result.failures]
+    referrers = sum(name in result.referrers for name in loaded)
+    total = sum(name in result.referrers for name in all_of_them)
     more = referrers_text(f"{referrers} of {total}" if total else 0)
     images = f"loaded {len(loaded) - referrers} of {len(all_of_them) - total} images{more}"
     yield ""
-    yield f"{images} into {order.registry}: {len(outcome.there)} were there already"
-    yield f"sent {bytes_text(outcome.sent)}"
-    if outcome.failures:
+    yield f"{images} into {options.registry}: {len(result.there)} were there already"
+    yield f"sent {bytes_text(result.sent)}"
+    if result.failures:
         yield ""
-        yield f"failed {len(outcome.failures)}, listed in {order.failed_list}:"
-        yield from _failures(outcome)
+        yield f"failed {len(result.failures)}, listed in {options.failed_list}:"
+        yield from _failures(result)
         yield AGAIN
 
 
-def _failures(outcome: Outcome) -> Iterator[str]:
-    for name, reason in outcome.failures.items():
+def _failures(result: LoadResult) -> Iterator[str]:
+    for name, reason in result.failures.items():
         yield f"  {name}: " + reason.replace("\n", "\n      ")
 
 
@@ -163,7 +162,7 @@ def _only(name: str) -> frozenset[Reference]:
         data = Path(name).expanduser().read_bytes()
     except OSError as error:
         raise InputError([f"cannot read the image list {name}: {error.strerror}"]) from error
-    return frozenset(line.reference for line in imagelist.parse(data, name))
+    return frozenset(line.reference for line in image_list.parse(data, name))
 
 
 def _state_folder(given: str) -> Path:

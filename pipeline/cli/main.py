@@ -1,4 +1,4 @@
-"""The command line: the documented flags become an order, the order a save, the outcome an exit code.
+"""The command line: the documented flags become an order, the order a save, the result an exit code.
 
 Exit codes are decided here, and by the commands' own modules; ``errors`` documents them.
 """
@@ -27,7 +27,7 @@ from pipeline.core.log import log
 
 if TYPE_CHECKING:  # the rest of the house, with doit, plumbum and yaml, is loaded when it is needed
     from pipeline.acts.save import Save
-    from pipeline.cli.save_options import Order
+    from pipeline.cli.save_options import SaveOptions
     from pipeline.core.bundle import Bundle, BundleImage
     from pipeline.core.reference import Reference
 
@@ -102,16 +102,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def save(arguments: Sequence[str]) -> int:
     """``image-tools save``. Its exit code."""
-    from pipeline.cli import examples
-    from pipeline.cli import save_options as order
+    from pipeline.cli import examples, save_options
 
     try:
-        values, rest = order.SAVE_FLAGS.parse(arguments)
+        values, rest = save_options.SAVE_FLAGS.parse(arguments)
     except HelpWanted:
-        print(order.SAVE_FLAGS.usage() + examples.SAVE, end="")
+        print(save_options.SAVE_FLAGS.usage() + examples.SAVE, end="")
         return EXIT_OK
-    order.start_logging(values)
-    wanted = order.read(values, rest)
+    save_options.start_logging(values)
+    wanted = save_options.read(values, rest)
     interruption = Interruption()
     with signals.stopping(interruption):
         try:
@@ -124,7 +123,7 @@ def save(arguments: Sequence[str]) -> int:
     return EXIT_SIGNAL + interruption.signum
 
 
-def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: Sequence[str]) -> int:
+def _save(bundle: Bundle, wanted: SaveOptions, interruption: Interruption, arguments: Sequence[str]) -> int:
     from pipeline.acts.save import Save
     from pipeline.core import files
     from pipeline.ui.terminal import show_progress
@@ -132,11 +131,11 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
     if wanted.interactive and wanted.dry_run:
         raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
     run = Save(bundle, interruption, wanted.force, wanted.verify)
-    run.shop.cache.check()
-    files.check_writable(run.shop.cache.state)
+    run.context.cache.check()
+    files.check_writable(run.context.cache.state)
     if wanted.report is not None:
         files.check_writable(wanted.report.parent)
-    with files.exclusive_lock(run.shop.cache.lock_file, wanted.wait, interruption.sleep):
+    with files.exclusive_lock(run.context.cache.lock_file, wanted.wait, interruption.sleep):
         run.start()
         if wanted.dry_run:
             run.show_plan(bundle.images, wanted.report)
@@ -145,7 +144,7 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
             _fetch_what_is_typed(run, wanted, interruption)
         else:
             run.remember(bundle.images)
-        with show_progress(wanted.progress, run.shop.tracker.snapshot):
+        with show_progress(wanted.progress, run.context.tracker.snapshot):
             run.fetch(bundle.images)
             run.pack()
         run.finish(wanted.list_file, wanted.lock, _how_to_go_on(wanted, arguments), wanted.report)
@@ -153,15 +152,14 @@ def _save(bundle: Bundle, wanted: Order, interruption: Interruption, arguments: 
 
 
 def _exit_code(run: Save) -> int:
-    if not run.outcome.saved:
+    if not run.result.saved:
         return EXIT_COULD_NOT
-    return EXIT_SOME_FAILED if run.outcome.failures else EXIT_OK
+    return EXIT_SOME_FAILED if run.result.failures else EXIT_OK
 
 
-def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -> None:
+def _fetch_what_is_typed(run: Save, wanted: SaveOptions, interruption: Interruption) -> None:
     """The ``>>>`` prompt: one image after the other, copied as it is entered, until Ctrl-D."""
-    from pipeline.core import bundle
-    from pipeline.core import image_list as imagelist
+    from pipeline.core import bundle, image_list
 
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (gives input() its line editing)
@@ -172,7 +170,7 @@ def _fetch_what_is_typed(run: Save, wanted: Order, interruption: Interruption) -
         if text is None:
             break
         try:
-            line = imagelist.parse_line(text, "input", number)
+            line = image_list.parse_line(text, "input", number)
             if line is None:
                 continue
             m_id = entered[line.reference].m_id if line.reference in entered else len(entered) + 1
@@ -202,7 +200,7 @@ def _ask(interruption: Interruption) -> str | None:
             return None
 
 
-def _how_to_go_on(wanted: Order, arguments: Sequence[str]) -> str:
+def _how_to_go_on(wanted: SaveOptions, arguments: Sequence[str]) -> str:
     """What to type after a run that is not complete: going on needs no typing of images."""
     if wanted.list_file is None and len(wanted.bundles) == 1 and wanted.bundles[0].lock_file is None:
         from pipeline.storage.cache import Cache

@@ -1,6 +1,6 @@
-"""The flags of ``save`` become an ``Order``: bundles, and how this run treats them.
+"""The flags of ``save`` become an ``SaveOptions``: bundles, and how this run treats them.
 
-In come the arguments, out goes an ``Order``. The image list is read here; ``settings`` checks all the rest.
+In come the arguments, out goes an ``SaveOptions``. The image list is read here; ``settings`` checks all the rest.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cli.go_flags import Flag, FlagSet, Value
-from pipeline.config import digest_lock as lock
-from pipeline.config import settings
+from pipeline.config import digest_lock, settings
 from pipeline.config.settings import SETTINGS, Settings
-from pipeline.core import bundle
-from pipeline.core import image_list as imagelist
+from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import InputError, UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.log import log
-from pipeline.ui import terminal as display
+from pipeline.ui import terminal
 from pipeline.ui.report.writing import check_name
 
 STANDARD_INPUT = "-"
@@ -47,7 +45,7 @@ SAVE_FLAGS = FlagSet(
 
 
 @dataclass(frozen=True)
-class Order:
+class SaveOptions:
     """Bundles and how this run treats them. ``list_file`` is None where the list came from standard input."""
 
     bundles: tuple[Bundle, ...]
@@ -68,8 +66,8 @@ class Order:
 
 def start_logging(values: Mapping[str, Value]) -> None:
     """Raises UsageError for a format that there is not."""
-    style = _one_of("log-format", values, display.FORMATS)
-    display.start_logging(bool(values.get("debug")), style)
+    style = _one_of("log-format", values, terminal.FORMATS)
+    terminal.start_logging(bool(values.get("debug")), style)
 
 
 def _one_of(flag: str, values: Mapping[str, Value], valid: Sequence[str]) -> str:
@@ -79,7 +77,7 @@ def _one_of(flag: str, values: Mapping[str, Value], valid: Sequence[str]) -> str
     return value
 
 
-def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
+def read(values: Mapping[str, Value], rest: Sequence[str]) -> SaveOptions:
     """The order that the flags of ``save`` give. Raises UsageError, InputError."""
     if rest:
         raise UsageError(f"unexpected argument '{rest[0]}'\nTIP: an image list is given with -f, see 'image-tools save -h'")
@@ -96,14 +94,14 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         images = bundle.images(lines, source, platforms)
         bundles = (_from_list(values, chosen, images, list_file),)
     switches = {name: bool(values.get(name)) for name in ("force", "lock", "locked", "verify", "wait")}
-    order = Order(
+    order = SaveOptions(
         bundles,
         list_file,
         platforms,
         source,
         interactive,
         bool(values.get("dry-run")),
-        progress=_one_of("progress", values, display.MODES),
+        progress=_one_of("progress", values, terminal.MODES),
         report=_report(values),
         **switches,
     )
@@ -121,7 +119,7 @@ def read(values: Mapping[str, Value], rest: Sequence[str]) -> Order:
         raise UsageError("-report names one file, but there are several bundles\nTIP: choose one with -bundle")
     for each in bundles:
         _check_files(each, list_file, order.report)
-    return replace(order, bundles=lock.apply(bundles)) if order.locked else order
+    return replace(order, bundles=digest_lock.apply(bundles)) if order.locked else order
 
 
 def _report(values: Mapping[str, Value]) -> Path | None:
@@ -149,7 +147,7 @@ def _check_files(bundle: Bundle, list_file: Path | None, report: Path | None) ->
 def _from_list(
     values: Mapping[str, Value], chosen: Settings, images: tuple[BundleImage, ...], list_file: Path | None
 ) -> Bundle:
-    lock_file = list_file.with_name(f"{list_file.name}{lock.SUFFIX}") if list_file else None
+    lock_file = list_file.with_name(f"{list_file.name}{digest_lock.SUFFIX}") if list_file else None
     made = settings.make_bundle(chosen, images, lock_file=lock_file)
     if not values.get("f") and made.jobs > 1:
         log.warning("-j %d: images from standard input are copied one by one; '-f -' reads a list with all jobs", made.jobs)
@@ -181,11 +179,11 @@ def _lines(name: str) -> tuple[tuple[Line, ...], Path | None, bool]:
         return (), None, True
     if name in ("", STANDARD_INPUT):
         data = sys.stdin.buffer.read() if sys.stdin is not None else b""
-        return imagelist.parse(data, "standard input"), None, False
+        return image_list.parse(data, "standard input"), None, False
     path = settings.absolute(name, Path.cwd())
     try:
         # Not path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
         data = Path(name).expanduser().read_bytes()
     except OSError as error:
         raise InputError([f"cannot read the image list {name}: {error.strerror}"]) from error
-    return imagelist.parse(data, name), path, False
+    return image_list.parse(data, name), path, False

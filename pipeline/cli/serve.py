@@ -16,7 +16,7 @@ from pipeline.core.errors import EXIT_OK, InputError, Interrupted, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.reader.contents import Contents, open_contents
-from pipeline.reader.serve import Held, RegistryServer
+from pipeline.reader.serve import BundleSource, RegistryServer
 from pipeline.ui.terminal import harmless, referrers_text
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     interruption = Interruption()
     with (
         stopping(interruption),
-        RegistryServer(Held(contents), host, port, tls=tls, login=login, on_request=_log_request) as server,
+        RegistryServer(BundleSource(contents), host, port, tls=tls, login=login, on_request=_log_request) as server,
     ):
         _say(contents, source, server, tls is not None)
         with contextlib.suppress(Interrupted):
@@ -70,11 +70,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool) -> None:
-    image = contents.held[0].reference
+    image = contents.bundled[0].reference
     name = f"{server.host}/{image.repository}" + (f":{image.tag}" if image.tag else f"@{image.digest}")
     referrers = len(contents.along)
     flag = "" if is_tls else " --tls-verify=false"
-    held = f"{len(contents.held) - referrers} images{referrers_text(referrers)}"
+    held = f"{len(contents.bundled) - referrers} images{referrers_text(referrers)}"
     print(
         f"serving {held} from {harmless(str(source))} at {server.url}, until Ctrl-C\ntry: skopeo inspect{flag} docker://{name}",
         flush=True,

@@ -14,7 +14,7 @@ from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference
-from pipeline.reader.contents import HeldImage, open_contents
+from pipeline.reader.contents import BundledImage, open_contents
 from pipeline.reader.verify import Report, check, compare
 from pipeline.registry import harbor
 from pipeline.registry.distribution import Distribution
@@ -74,7 +74,7 @@ def _report(values: Mapping[str, Value], source: Path, interruption: Interruptio
         distribution = Distribution(Web(access, skopeo.attempts, interruption), mirrors=False)
         project = default_project(values)
 
-        def place(image: HeldImage) -> Reference:
+        def place(image: BundledImage) -> Reference:
             return harbor.place(image, registry, project) if project else image.at(registry)
 
         return compare(open_contents(source), place, skopeo, distribution, jobs, interruption)

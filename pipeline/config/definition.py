@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.config import digest_lock as lock
-from pipeline.config import settings
+from pipeline.config import digest_lock, settings
 from pipeline.config.keys import (
     IMAGE_KEYS,
     KEYS,
@@ -32,8 +31,7 @@ from pipeline.config.keys import (
 )
 from pipeline.config.settings import PATHS, Settings
 from pipeline.config.yaml_document import Document, Entry, kind, nearest, shown
-from pipeline.core import bundle
-from pipeline.core import image_list as imagelist
+from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import InputError, UsageError
 
@@ -164,7 +162,9 @@ class _Reader:
         """Each setting that does not fit is reported where it stands, and left out, to find the next one."""
         while True:
             try:
-                return settings.make_bundle(Settings(values, self._base), images, name, self._base / f"{name}{lock.SUFFIX}")
+                return settings.make_bundle(
+                    Settings(values, self._base), images, name, self._base / f"{name}{digest_lock.SUFFIX}"
+                )
             except (InputError, UsageError) as error:
                 text, keys = in_keys(error)
                 if any(key in self._overrides for key in keys):
@@ -224,12 +224,12 @@ class _Reader:
             place = f"{line.origin}:{line.number}" if "list" in body else self._document.place(what.start_mark)
             yield place, bundle.image(line, 0, source or "", platforms or PlatformFilter())
 
-    def _line(self, node: yaml.Node) -> tuple[imagelist.Line, ...]:
+    def _line(self, node: yaml.Node) -> tuple[image_list.Line, ...]:
         text = self._text(node)
         if text is None:
             return ()
         try:
-            line = imagelist.parse_line(text, "", 0)
+            line = image_list.parse_line(text, "", 0)
         except InputError as error:
             for problem in error.problems:
                 self._problem(node, problem.removeprefix(":0: "))
@@ -238,14 +238,14 @@ class _Reader:
             self._problem(node, f"{shown(text)} is a comment, not an image")
         return (line,) if line is not None else ()
 
-    def _list(self, node: yaml.Node) -> tuple[imagelist.Line, ...]:
+    def _list(self, node: yaml.Node) -> tuple[image_list.Line, ...]:
         text = self._text(node)
         path = self._attempt(node, lambda: settings.absolute(text, self._base)) if text is not None else None
         if text is None or path is None:
             return ()
         origin = str(self._document.path.parent / text)
         try:
-            return imagelist.parse(path.read_bytes(), origin)
+            return image_list.parse(path.read_bytes(), origin)
         except OSError as error:
             self._problem(node, f"cannot read the image list {origin}: {error.strerror}")
         except InputError as error:

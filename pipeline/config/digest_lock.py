@@ -15,7 +15,7 @@ from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest
-from pipeline.storage.records import referrers as attached
+from pipeline.storage.records import referrers as referrers_record
 
 VERSION = 1
 SUFFIX = ".lock.yaml"
@@ -56,7 +56,7 @@ class LockedImage:
         }
         if self.referrers is None:
             return document
-        return {**document, "referrers": [attached.to_json(referrer) for referrer in self.referrers]}
+        return {**document, "referrers": [referrers_record.to_json(referrer) for referrer in self.referrers]}
 
 
 def asked(image: BundleImage) -> str:
@@ -130,7 +130,7 @@ def _read(path: Path) -> dict[str, _Pin]:
 
 def _pin(entry: Mapping[str, Any]) -> _Pin:
     referrers = entry.get("referrers")
-    found = None if referrers is None else tuple(attached.from_json(each) for each in referrers)
+    found = None if referrers is None else tuple(referrers_record.from_json(each) for each in referrers)
     return _Pin(str(entry["asked"]), Digest.parse(entry["source"]), Digest.parse(entry["digest"]), found)
 
 

@@ -29,9 +29,22 @@ EXIT_SIGNAL = 128
 
 
 class ImageToolsError(Exception):
-    """Base of all errors that a user may see."""
+    """Base of all errors that a user may see.
+
+    ``message`` says what happened, to what; ``tip`` what to do next, without the word TIP; ``setting`` is the key of the
+    setting that is wrong, as ``config.settings`` names it. ``str()`` is message and tip as people see them.
+    """
 
     exit_code = EXIT_COULD_NOT
+
+    def __init__(self, message: str, *, tip: str = "", setting: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.tip = tip
+        self.setting = setting
+
+    def __str__(self) -> str:
+        return f"{self.message}\nTIP: {self.tip}" if self.tip else self.message
 
 
 class UsageError(ImageToolsError):
@@ -87,8 +100,8 @@ class Cause(enum.Enum):
 class RegistryError(ImageError):
     """The registry refused or failed; ``cause`` says whether trying again may help."""
 
-    def __init__(self, message: str, cause: Cause) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, cause: Cause, *, tip: str = "") -> None:
+        super().__init__(message, tip=tip)
         self.cause = cause
 
 

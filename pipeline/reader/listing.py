@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest, Manifest
-from pipeline.reader.contents import Contents, HeldImage, PlatformEntry
+from pipeline.reader.contents import BundledImage, Contents, PlatformEntry
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def make_listing(contents: Contents) -> Listing:
     return Listing(store.place, store.kind, images, len(sizes), sum(sizes.values()), total, contents.problems, len(along))
 
 
-def _look_at(contents: Contents, image: HeldImage) -> tuple[ListedImage, dict[Digest, int]]:
+def _look_at(contents: Contents, image: BundledImage) -> tuple[ListedImage, dict[Digest, int]]:
     """What is to be told of an image but for what it shares, and the sizes of all its blobs."""
     name, top = str(image.reference), image.descriptor
     referrers = tuple(_referrer(contents, each) for each in contents.families[image])
@@ -116,14 +116,14 @@ def _look_at(contents: Contents, image: HeldImage) -> tuple[ListedImage, dict[Di
     return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values()), referrers=referrers), sizes
 
 
-def _sizes(contents: Contents, held: HeldImage) -> dict[Digest, int]:
+def _sizes(contents: Contents, held: BundledImage) -> dict[Digest, int]:
     """What cannot be read of it has none."""
     with suppress(ContentError):
         return {digest: blob.size for digest, blob in contents.closure(held.descriptor).items()}
     return {}
 
 
-def _referrer(contents: Contents, held: HeldImage) -> ListedReferrer:
+def _referrer(contents: Contents, held: BundledImage) -> ListedReferrer:
     assert held.subject is not None, "it is in a family"
     artifact_type = str(held.descriptor.raw.get("artifactType", ""))
     size = sum(_sizes(contents, held).values())

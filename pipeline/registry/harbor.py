@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.reference import DEFAULT_REGISTRY, Reference
-from pipeline.reader.contents import HeldImage
+from pipeline.reader.contents import BundledImage
 from pipeline.registry.http import Site, Web
 
 PROJECTS = "/api/v2.0/projects"
@@ -49,7 +49,7 @@ class Harbor:
         raise RegistryError(f"{said}: {reason}\n{tip}", Cause.UNSUPPORTED)
 
 
-def place(image: HeldImage, registry: str, default: str) -> Reference:
+def place(image: BundledImage, registry: str, default: str) -> Reference:
     """Where ``image`` goes in a Harbor: what has no project of its own goes into ``default``.
 
     Docker Hub's ``library`` is no project but the way to write a name without one.

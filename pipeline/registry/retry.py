@@ -34,7 +34,7 @@ class Attempts:
     """How often, and when, one run asks. Thread-safe."""
 
     def __init__(self, retries: int, interruption: Interruption, patient: bool = True) -> None:
-        """One that is not ``patient`` raises ``throttle.Held`` where a request would have to wait before it is first made."""
+        """One that is not ``patient`` raises ``RegistryPaused`` where a request would have to wait before it is first made."""
         self.throttle = Throttle(interruption)
         self._retries = retries
         self._interruption = interruption

@@ -22,7 +22,7 @@ NOTABLE = 1.0
 """Seconds of a pause that are worth a log line."""
 
 
-class Held(Exception):
+class RegistryPaused(Exception):
     """A request would have to wait for so long that there may be better things to do."""
 
 
@@ -47,7 +47,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def wait(self, registry: str, patient: bool = True) -> None:
-        """Until the registry may be asked. Raises GivenUp, Interrupted; Held, if not ``patient``, instead of a notable wait."""
+        """Wait until the registry may be asked. Raises GivenUp, Interrupted; RegistryPaused if not ``patient``."""
         while True:
             with self._lock:
                 state = self._state(registry)
@@ -58,7 +58,7 @@ class Throttle:
             if pause <= 0:
                 return
             if not patient and pause > NOTABLE:
-                raise Held
+                raise RegistryPaused
             # Not all at once when it is over.
             self._interruption.sleep(pause + random.uniform(0, min(1.0, pause / 4)))
 
@@ -72,7 +72,7 @@ class Throttle:
         if longer > NOTABLE:
             log.warning("%s: too many requests; asking nothing more of it for %.0f s", registry, seconds)
 
-    def is_held(self, registry: str) -> bool:
+    def is_paused(self, registry: str) -> bool:
         with self._lock:
             return self._state(registry).not_before > time.monotonic()
 

@@ -69,7 +69,7 @@ def folder(cache: Cache, image: BundleImage, platform: PlatformImage) -> Path:
     return cache.image_folder(image.reference) / platform.slug
 
 
-def is_held_to_policy(image: BundleImage, platform: PlatformImage) -> bool:
+def is_under_policy(image: BundleImage, platform: PlatformImage) -> bool:
     """What runs must be signed; signatures and attestations are not signed themselves."""
     return image.about is None and not platform.descriptor.is_attestation
 
@@ -106,7 +106,7 @@ def _entry(image: BundleImage, descriptor: Descriptor) -> dict[str, Any]:
 
 def _fetch(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage, target: Path) -> int:
     descriptor = platform.descriptor
-    checked = skopeo.has_policy and is_held_to_policy(image, platform)
+    checked = skopeo.has_policy and is_under_policy(image, platform)
     with leases.lacking(lambda: cache.missing(descriptor)) as missing:
         if not missing and not checked:
             return 0

@@ -18,12 +18,12 @@ from pathlib import Path
 from pipeline.core.errors import ArchiveError, Cause, ContentError, RegistryError
 from pipeline.core.oci import Descriptor, Digest, Index
 from pipeline.core.reference import Reference
-from pipeline.reader.contents import Contents, HeldImage
+from pipeline.reader.contents import BundledImage, Contents
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage.cache import MAX_DEPTH
 
 
-class Outlet:
+class CountingSource:
     """``Contents`` as a source to serve, that remembers what was read of it and what was damaged. Thread-safe."""
 
     def __init__(self, contents: Contents) -> None:
@@ -77,7 +77,7 @@ class Outlet:
 
 
 @dataclass(frozen=True)
-class Door:
+class LocalRegistry:
     """Where our own registry listens, and the file with the login to it."""
 
     host: str
@@ -96,30 +96,32 @@ def ask(skopeo: Skopeo, target: Reference, expected: Digest) -> bool:
     return Digest.of(data, expected.algorithm) == expected
 
 
-def push(skopeo: Skopeo, outlet: Outlet, door: Door, image: HeldImage, target: Reference) -> None:
+def push(
+    skopeo: Skopeo, blob_source: CountingSource, local_registry: LocalRegistry, image: BundledImage, target: Reference
+) -> None:
     """Push ``image`` with everything it leads to. Raises RegistryError, and ContentError where what we have is damaged."""
-    closure = outlet.contents.closure(image.descriptor)
-    if missing := [digest for digest in closure if outlet.size(digest) is None]:
-        raise ContentError(f"{', '.join(map(str, missing))} is not in {outlet.contents.store.place}")
+    closure = blob_source.contents.closure(image.descriptor)
+    if missing := [digest for digest in closure if blob_source.size(digest) is None]:
+        raise ContentError(f"{', '.join(map(str, missing))} is not in {blob_source.contents.store.place}")
 
     def pushed(descriptor: Descriptor, where: Reference, index_only: bool) -> None:
-        source = Reference(door.host, image.reference.repository, "", descriptor.digest)
+        source = Reference(local_registry.host, image.reference.repository, "", descriptor.digest)
         skopeo.push(
             source,
-            door.login,
+            local_registry.login,
             where,
             index_only=index_only,
-            sent=lambda: outlet.sent(closure),
-            refused=lambda: outlet.damage(closure),
+            sent=lambda: blob_source.sent(closure),
+            refused=lambda: blob_source.damage(closure),
         )
 
-    for descriptor in _nested(outlet.contents, image.descriptor):
+    for descriptor in _nested(blob_source.contents, image.descriptor):
         if descriptor.digest != image.descriptor.digest:
-            pushed(descriptor, target.by_digest(descriptor.digest), _has_indexes(outlet.contents, descriptor))
-    pushed(image.descriptor, target, _has_indexes(outlet.contents, image.descriptor))
+            pushed(descriptor, target.by_digest(descriptor.digest), _has_indexes(blob_source.contents, descriptor))
+    pushed(image.descriptor, target, _has_indexes(blob_source.contents, image.descriptor))
 
 
-def after(outlet: Outlet, waiting: Mapping[Reference, HeldImage]) -> dict[Reference, frozenset[Reference]]:
+def after(blob_source: CountingSource, waiting: Mapping[Reference, BundledImage]) -> dict[Reference, frozenset[Reference]]:
     """Which pushes should wait for which, so that a layer that images share is sent once and mounted for the others.
 
     The smallest image that has a layer goes first, as the others can go on the soonest then.
@@ -127,7 +129,7 @@ def after(outlet: Outlet, waiting: Mapping[Reference, HeldImage]) -> dict[Refere
     sized: list[tuple[int, Reference, set[Digest]]] = []
     for target, image in waiting.items():
         try:
-            closure = outlet.contents.closure(image.descriptor)
+            closure = blob_source.contents.closure(image.descriptor)
         except ContentError:
             continue
         sized.append((sum(blob.size for blob in closure.values()), target, set(closure)))

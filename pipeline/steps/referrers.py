@@ -1,6 +1,6 @@
 """Act 1, one image: what refers to it right now? Signatures, attestations, SBOMs, and what refers to these.
 
-In come an image and its choice, out go a record (``attached``) and, in ``share/``, the manifests of what was found; their blobs
+Takes an image and its choice, writes a record (``referrers_record``) and, in ``share/``, the manifests of what was found; blobs
 are copied in act 2, like those of images. Looked for are cosign's tags (``sha256-<hex>.sig``) and what the registry lists,
 by its API or, without one, under the fallback tag. Promises: a registry that does not answer is a failure, never "unsigned";
 the number of requests is bounded: five at the most for each manifest, ours or found.
@@ -27,7 +27,7 @@ from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps import resolve
 from pipeline.steps.choose import Choice
 from pipeline.storage.cache import Cache
-from pipeline.storage.records import referrers as attached
+from pipeline.storage.records import referrers as referrers_record
 from pipeline.storage.records.referrers import Found
 
 COSIGN = {kind: f"application/vnd.dev.cosign.artifact.{kind}.v1+json" for kind in ("sig", "att", "sbom")}
@@ -44,7 +44,7 @@ def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: Bundle
     """Look, and fetch the manifests. Raises RegistryError, ContentError."""
     assert image.referrers is not None, "who does not ask is not told"
     search = _Search(cache, distribution, image)
-    kept = attached.subjects(choice)
+    kept = referrers_record.subjects(choice)
     if image.locked_referrers is not None:
         found: tuple[Referrer, ...] = image.locked_referrers
     else:
@@ -52,7 +52,7 @@ def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: Bundle
     lost = tuple(search.about(choice.top.digest)) if choice.top.digest not in kept else ()
     for referrer in found:
         # As for an image that is pinned to this digest: its config, and of an index all that is in it.
-        resolve.resolve(cache, skopeo, attached.image_of(image, referrer))
+        resolve.resolve(cache, skopeo, referrers_record.image_of(image, referrer))
     return Found(kept, str(image.referrers), found, lost)
 
 

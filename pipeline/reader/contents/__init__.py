@@ -13,14 +13,14 @@ one entry of that list are then brought together by an index that is made here, 
 
 from __future__ import annotations
 
-from pipeline.reader.contents.contents import Contents, HeldImage, PlatformEntry, name_of_entry, open_contents
+from pipeline.reader.contents.contents import BundledImage, Contents, PlatformEntry, name_of_entry, open_contents
 from pipeline.reader.contents.stores import ArchiveStore, FolderStore, Store, open_store
 
 __all__ = [
     "ArchiveStore",
+    "BundledImage",
     "Contents",
     "FolderStore",
-    "HeldImage",
     "PlatformEntry",
     "Store",
     "name_of_entry",

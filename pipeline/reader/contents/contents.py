@@ -28,7 +28,7 @@ PARSED = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class HeldImage:
+class BundledImage:
     """An image in a source. ``m_id`` is its place there, from 1."""
 
     reference: Reference
@@ -66,38 +66,38 @@ class Contents:
         self.problems: tuple[str, ...] = ()
         """Entries that name no image, in words."""
         self._made: dict[Digest, bytes] = {}
-        self.held = tuple(self._find_images())
-        if not self.held and not self.problems:
+        self.bundled = tuple(self._find_images())
+        if not self.bundled and not self.problems:
             raise ArchiveError(f"{store.place} holds no image")
         self.parse = lru_cache(maxsize=PARSED)(self._parse)
 
     @property
     def images(self) -> list[tuple[str, Descriptor]]:
-        return [(str(image.reference), image.descriptor) for image in self.held]
+        return [(str(image.reference), image.descriptor) for image in self.bundled]
 
     @cached_property
-    def along(self) -> tuple[HeldImage, ...]:
+    def along(self) -> tuple[BundledImage, ...]:
         """What came along with images."""
-        return tuple(held for held in self.held if held.subject is not None)
+        return tuple(held for held in self.bundled if held.subject is not None)
 
     @cached_property
-    def families(self) -> Mapping[HeldImage, tuple[HeldImage, ...]]:
+    def families(self) -> Mapping[BundledImage, tuple[BundledImage, ...]]:
         """Each image with what came along with it: what refers to it, and to that. What refers to nothing here is its own."""
-        referrers: dict[str, list[HeldImage]] = {}
+        referrers: dict[str, list[BundledImage]] = {}
         for held in self.along:
             referrers.setdefault(held.reference.name, []).append(held)
-        images = [held for held in self.held if held.subject is None]
+        images = [held for held in self.bundled if held.subject is None]
         found = {image: self._family(image, referrers.get(image.reference.name, ())) for image in images}
         known = {member for family in found.values() for member in family}
         return {**found, **{held: () for held in self.along if held not in known}}
 
-    def _family(self, image: HeldImage, referrers: Sequence[HeldImage]) -> tuple[HeldImage, ...]:
+    def _family(self, image: BundledImage, referrers: Sequence[BundledImage]) -> tuple[BundledImage, ...]:
         if not referrers:
             return ()
         subjects = {image.descriptor.digest}
         with suppress(ContentError):  # one that is damaged is told where it is read
             subjects |= {entry.descriptor.digest for entry in self.platforms(image.descriptor)}
-        found: dict[HeldImage, None] = {}
+        found: dict[BundledImage, None] = {}
         while new := [each for each in referrers if each not in found and each.subject in subjects]:
             found.update(dict.fromkeys(new))
             subjects |= {each.descriptor.digest for each in new}
@@ -165,7 +165,7 @@ class Contents:
             return descriptor.platform
         return Platform.from_json(oci.load_json(self.read(manifest.config.digest)))
 
-    def _find_images(self) -> Iterator[HeldImage]:
+    def _find_images(self) -> Iterator[BundledImage]:
         number = 0
         for name, descriptor in self._named():
             try:
@@ -174,7 +174,7 @@ class Contents:
                 self.problems += (f"{name!a} names no image: {error}",)
                 continue
             number += 1
-            yield HeldImage(found, descriptor, number)
+            yield BundledImage(found, descriptor, number)
 
     def _named(self) -> Iterator[tuple[str, Descriptor]]:
         index = self._document(INDEX)

@@ -1,7 +1,7 @@
 """A read-only registry: OCI distribution spec 1.1, pull and content discovery, straight from a source of blobs.
 
-In comes a ``Source`` (``Held``: an archive, its volumes or a folder; ``LayoutFolder``), out go its images over HTTP, to any
-number of clients at once. Content is streamed, never held in memory, and comes with the media type and the bytes it was
+Takes a ``Source`` (``BundleSource``: an archive, its volumes or a folder; ``LayoutFolder``) and serves its images over HTTP, to
+any number of clients at once. Content is streamed, never held in memory, and comes with the media type and the bytes it was
 saved with: nothing is converted, whatever a client says it accepts. Writing is answered with 405.
 
 Names: an image saved as ``docker.io/library/nginx:1.25`` is served as ``library/nginx:1.25``, the name it has on its
@@ -14,6 +14,6 @@ Spec: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md, "
 from __future__ import annotations
 
 from pipeline.reader.serve.server import RegistryServer
-from pipeline.reader.serve.source import Held, LayoutFolder, Source
+from pipeline.reader.serve.source import BundleSource, LayoutFolder, Source
 
-__all__ = ["Held", "LayoutFolder", "RegistryServer", "Source"]
+__all__ = ["BundleSource", "LayoutFolder", "RegistryServer", "Source"]

@@ -69,7 +69,7 @@ class LayoutFolder:
         return self._blobs / digest.algorithm / digest.hex
 
 
-class Held:
+class BundleSource:
     """The contents of an archive, of its volumes or of a folder, as a ``Source``; what is damaged stands in the log."""
 
     def __init__(self, contents: Contents) -> None:

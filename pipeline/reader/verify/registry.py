@@ -15,7 +15,7 @@ from pipeline.core.log import about
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest
 from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
-from pipeline.reader.contents import Contents, HeldImage
+from pipeline.reader.contents import BundledImage, Contents
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.reader.verify.hashing import first_line
 from pipeline.registry.distribution import Distribution
@@ -25,7 +25,7 @@ from pipeline.storage.cache import MAX_DEPTH
 
 def compare(
     contents: Contents,
-    place: Callable[[HeldImage], Reference],
+    place: Callable[[BundledImage], Reference],
     skopeo: Skopeo,
     distribution: Distribution,
     jobs: int,
@@ -33,7 +33,7 @@ def compare(
 ) -> Report:
     """Compare with what is at the ``place`` where ``load`` brought each image. Raises Interrupted, EnvironmentProblem."""
 
-    def of_image(image: HeldImage) -> list[Fault]:
+    def of_image(image: BundledImage) -> list[Fault]:
         interruption.check()
         with about(image.m_id):
             target = place(image)
@@ -41,13 +41,13 @@ def compare(
             return found or list(_unlisted(contents, image, target, distribution))
 
     faults = [Fault(contents.store.place, problem) for problem in contents.problems]
-    for found in in_parallel(of_image, contents.held, jobs):
+    for found in in_parallel(of_image, contents.bundled, jobs):
         faults += found
     referrers = len(contents.along)
-    return Report(contents.store.place, len(contents.held) - referrers, 0, 0, tuple(faults), referrers=referrers)
+    return Report(contents.store.place, len(contents.bundled) - referrers, 0, 0, tuple(faults), referrers=referrers)
 
 
-def _differences(contents: Contents, image: HeldImage, target: Reference, skopeo: Skopeo) -> Iterator[Fault]:
+def _differences(contents: Contents, image: BundledImage, target: Reference, skopeo: Skopeo) -> Iterator[Fault]:
     name, expected = (str(image.reference),), image.descriptor.digest
     try:
         data = skopeo.manifest(target)
@@ -70,7 +70,7 @@ def _differences(contents: Contents, image: HeldImage, target: Reference, skopeo
             yield Fault(str(where), "the registry serves other bytes under this digest", name)
 
 
-def _unlisted(contents: Contents, image: HeldImage, target: Reference, distribution: Distribution) -> Iterator[Fault]:
+def _unlisted(contents: Contents, image: BundledImage, target: Reference, distribution: Distribution) -> Iterator[Fault]:
     """Whether who asks what refers to a manifest is told of this one."""
     try:
         subject = contents.parse(image.descriptor.digest).subject

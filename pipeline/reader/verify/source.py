@@ -45,7 +45,7 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     blobs = list(store.blobs())
     size = sum(store.size(digest) or 0 for digest in blobs)
     unique = tuple(dict.fromkeys(faults))
-    held, referrers = (len(contents.held), len(contents.along)) if contents else (0, 0)
+    held, referrers = (len(contents.bundled), len(contents.along)) if contents else (0, 0)
     return Report(str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None)
 
 
@@ -63,7 +63,7 @@ def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[d
     """Which images need which blob; and what is missing, of another size, or no manifest though it has its digest."""
     needs: dict[Digest, dict[str, None]] = {}
     problems: dict[tuple[str, str], dict[str, None]] = {}
-    for image in contents.held if contents else ():
+    for image in contents.bundled if contents else ():
         assert contents is not None
         name = str(image.reference)
         for descriptor, problem in _walk(contents, image.descriptor, 0):

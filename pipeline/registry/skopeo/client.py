@@ -64,7 +64,7 @@ class Skopeo:
     """Runs skopeo with one ``Access``. Safe to use from many threads. Raises EnvironmentProblem where it cannot run."""
 
     def __init__(self, access: Access, interruption: Interruption, patient: bool = True) -> None:
-        """One that is not ``patient`` raises ``throttle.Held`` where a request would have to wait before it is first made."""
+        """One that is not ``patient`` raises ``RegistryPaused`` where a request would have to wait before it is first made."""
         self.attempts = Attempts(access.retries, interruption, patient)
         self._access = access
         self._interruption = interruption
@@ -75,9 +75,9 @@ class Skopeo:
     def has_policy(self) -> bool:
         return self._access.policy is not None
 
-    def is_held(self, registry: str) -> bool:
+    def is_paused(self, registry: str) -> bool:
         """Whether a request to this registry would have to wait."""
-        return self.attempts.throttle.is_held(registry)
+        return self.attempts.throttle.is_paused(registry)
 
     def manifest(self, reference: Reference) -> bytes:
         """The raw manifest or index that ``reference`` names, byte for byte as served."""

@@ -19,7 +19,7 @@ from typing import cast
 import zstandard
 
 from pipeline.core.files import CHUNK
-from pipeline.storage.archive import volume_reader as volume_set
+from pipeline.storage.archive import volume_reader
 from pipeline.storage.archive.framing import Codec, FrameError
 from pipeline.storage.archive.index import INDEX_NAME, START_MARK, trailer_size
 from pipeline.storage.archive.reader import ArchiveReader, _PackedReader
@@ -54,7 +54,7 @@ def audit(archive: ArchiveReader) -> list[str]:
 def _sections(archive: _PackedReader) -> Iterator[_Section | str]:
     """The tar in order; in place of what cannot be read, what is wrong with it."""
     volumes, index = archive._volumes, archive._index
-    trailer, framing = volume_set.read_trailer(volumes)
+    trailer, framing = volume_reader.read_trailer(volumes)
     known: list[tuple[int, int, int, bool]] = [
         *((b.offset, b.length, b.size, True) for b in index.blobs.values() if b.length),
         *((f.offset, f.length, f.size, False) for f in index.frames),

@@ -19,7 +19,7 @@ from types import TracebackType
 from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.files import CHUNK, TEMPORARY
 from pipeline.core.oci import Digest
-from pipeline.storage.archive import volume_reader as volume_set
+from pipeline.storage.archive import volume_reader
 from pipeline.storage.archive.framing import FrameError, Framing
 from pipeline.storage.archive.index import INDEX_NAME, MAX_INDEX_SIZE, ArchiveIndex, BlobEntry, MetadataFrame, Trailer
 from pipeline.storage.archive.volume_reader import VolumeSet
@@ -36,8 +36,8 @@ def open_archive(path: Path) -> ArchiveReader:
     """
     if path.is_dir():
         return _FolderReader(path)
-    volumes = volume_set.find(path)
-    return _PackedReader(volumes, *volume_set.read_trailer(volumes))
+    volumes = volume_reader.find(path)
+    return _PackedReader(volumes, *volume_reader.read_trailer(volumes))
 
 
 class ArchiveReader(abc.ABC):
@@ -110,7 +110,7 @@ class _PackedReader(ArchiveReader):
         self._volumes = volumes
         self._framing = framing
         self._index = _read_index(volumes, trailer, framing)
-        volume_set.check_places(volumes, self._index.samples)
+        volume_reader.check_places(volumes, self._index.samples)
         self._frame_starts = [frame.start for frame in self._index.frames]
         self._last_frame: tuple[MetadataFrame, bytes] | None = None
         self.names = tuple(self._index.files)
@@ -250,7 +250,7 @@ def _only_layout(path: Path) -> Path:
     """The one OCI image layout in the folder ``path``."""
     layouts = [marker.parent for marker in path.glob("*/oci-layout")]
     if len(layouts) != 1:
-        raise volume_set.ForeignArchiveError(
+        raise volume_reader.ForeignArchiveError(
             f"{path} is no unpacked archive: neither it nor the one folder in it has an oci-layout file"
         )
     return layouts[0]

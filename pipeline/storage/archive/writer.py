@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline.core.errors import DamagedBlobsError, UsageError
 from pipeline.core.oci import Digest
 from pipeline.storage.archive import index as archive_index
-from pipeline.storage.archive import tar_header as tar_format
+from pipeline.storage.archive import tar_header
 from pipeline.storage.archive.codecs import FRAMINGS
 from pipeline.storage.archive.conveyor import Conveyor, Output, Piece, Scan, Section
 from pipeline.storage.archive.encoding import TRIAL_SIZE, StoredPieces, encode_small, is_called_compressed, would_gain
@@ -98,13 +98,13 @@ class _Packer:
 
     def run(self) -> None:
         for member in self._layout.members:
-            self._add_metadata(tar_format.header(member, self._layout.mtime))
+            self._add_metadata(tar_header.header(member, self._layout.mtime))
             if member.digest is not None:
                 try:
                     self._add_content(member, member.digest)
                 except DamagedFile:
                     self._conveyor.damaged.add(member.digest)
-                self._add_metadata(tar_format.padding(member.size))
+                self._add_metadata(tar_header.padding(member.size))
         self._end_metadata()
         self._send_batch()
         self._conveyor.drain()
@@ -241,12 +241,12 @@ class _Packer:
         framing = self._framing
         content = self._index().to_bytes(framing)
         path = f"{self._layout.root}/{archive_index.INDEX_NAME}"
-        header = tar_format.header(Member(path, len(content), Digest.of(content)), self._layout.mtime)
-        padding = tar_format.padding(len(content))
+        header = tar_header.header(Member(path, len(content), Digest.of(content)), self._layout.mtime)
+        padding = tar_header.padding(len(content))
         tar_size = self._tar_position + len(header) + len(content) + len(padding)
         before = framing.pack(header, self._level)
         index = framing.pack(content, self._level)
-        after = framing.pack(padding + tar_format.end_of_archive(tar_size), self._level)
+        after = framing.pack(padding + tar_header.end_of_archive(tar_size), self._level)
         offset = self._writer.position + len(before)
         stream_size = offset + len(index) + len(after) + archive_index.trailer_size(framing)
         trailer = Trailer(stream_size, offset, len(index), len(content), hashlib.sha256(content).digest())

@@ -1,6 +1,6 @@
 """The task graph as the cache knows it: nodes with their state, and what each needs.
 
-It comes from the generators that a save uses (``tasks``). A task is done when its own check says so and all it needs is done;
+It comes from the generators that a save uses. A task is done when its own check says so and all it needs is done;
 failed, when the last run says that its image failed and it is the first of the image's that is not done.
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.acts import save_tasks as tasks
+from pipeline.acts import save_tasks
 from pipeline.acts.engine import TaskDict
-from pipeline.acts.save_tasks import Workshop
+from pipeline.acts.save_tasks import SaveContext
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.interruption import Interruption
@@ -77,40 +77,42 @@ def draw(bundles: Sequence[Bundle]) -> Graph:
     nodes: dict[str, Node] = {}
     count = 0
     for bundle in bundles:
-        shop = Workshop(bundle, Interruption())
-        failed = _failed(shop.state)
+        context = SaveContext(bundle, Interruption())
+        failed = _failed(context.state)
         saved = []
         for image in bundle.images:
-            choice = shop.known_choice(image)
-            _add_image(nodes, shop, image, count, image.reference.listed in failed)
+            choice = context.known_choice(image)
+            _add_image(nodes, context, image, count, image.reference.listed in failed)
             if choice is not None:
                 saved.append(SavedImage(image, choice))
             count += 1
         # What is not known yet is packed too: its index stands before `tar`.
-        made = [task for task in tasks.pack_tasks(shop, saved) if task["basename"] != "pack"]
+        made = [task for task in save_tasks.pack_tasks(context, saved) if task["basename"] != "pack"]
         along = [each.image for item in saved for each in item.choice.referrers]
         indexes = [f"index:{bundle.name}:{image.reference}" for image in (*bundle.images, *along)]
         _add(nodes, [{**task, "needs": indexes} if task["basename"] == "tar" else task for task in made], -1, bundle.name)
     return Graph(tuple(nodes.values()), count, tuple(bundle.name for bundle in bundles))
 
 
-def _add_image(nodes: dict[str, Node], shop: Workshop, image: BundleImage, place: int, failed: bool) -> None:
-    choice = shop.known_choice(image)
+def _add_image(nodes: dict[str, Node], context: SaveContext, image: BundleImage, place: int, failed: bool) -> None:
+    choice = context.known_choice(image)
     name = f"resolve:{image.reference}"
     state = State.DONE if choice is not None else State.FAILED if failed else State.TO_DO
     nodes.setdefault(name, Node(name, "resolve", str(image.reference), state, (), place))
     if choice is not None:
-        first = [tasks.resolve_task([(shop, image)])]
+        first = [save_tasks.resolve_task([(context, image)])]
         if image.referrers is not None:
-            first.append({**tasks.referrers_task(shop, image), "needs": [name], "label": f"{len(choice.referrers)} found"})
-        _add(nodes, [*first, *tasks.copy_tasks(shop, image, choice)], place, str(image.reference), failed)
+            first.append(
+                {**save_tasks.referrers_task(context, image), "needs": [name], "label": f"{len(choice.referrers)} found"}
+            )
+        _add(nodes, [*first, *save_tasks.copy_tasks(context, image, choice)], place, str(image.reference), failed)
         for each in choice.referrers:
-            made = tasks.copy_tasks(shop, each.image, each.choice)
-            needs = [f"referrers:{shop.bundle.name}:{image.reference}"]
+            made = save_tasks.copy_tasks(context, each.image, each.choice)
+            needs = [f"referrers:{context.bundle.name}:{image.reference}"]
             with_needs = ({**task, "needs": needs} if task["basename"] == "copy" else task for task in made)
             _add(nodes, with_needs, place, str(each.image.reference), failed)
         return
-    copy, index = f"copy:{image.reference}:?", f"index:{shop.bundle.name}:{image.reference}"
+    copy, index = f"copy:{image.reference}:?", f"index:{context.bundle.name}:{image.reference}"
     nodes[copy] = Node(copy, "copy", "not known yet", State.TO_DO, (name,), place)
     nodes[index] = Node(index, "index", str(image.reference), State.TO_DO, (copy,), place)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import man as manual
+from pipeline.cli import man
 from pipeline.cli.catalogue import CHOICES, COMMANDS, FILES, FOLDERS, Command, overview
 from pipeline.cli.completion import bash, fish, zsh
 from pipeline.cli.main import main
@@ -155,7 +155,7 @@ def test_for_which_shell(arguments: list[str], capsys: pytest.CaptureFixture[str
 def test_the_manual(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["man"]) == 0
     text = capsys.readouterr().out
-    assert text == manual.page()
+    assert text == man.page()
     for command in COMMANDS:
         assert f'.SS "image\\-tools {command.words}"' in text.replace(r"\-", "-").replace("image-tools", r"image\-tools")
         for flag in command.flags:

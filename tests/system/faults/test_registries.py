@@ -13,7 +13,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.registry import retry as attempts
 from pipeline.registry import throttle
 from pipeline.registry.skopeo import client as skopeo
-from pipeline.registry.throttle import GivenUp, Held, Throttle
+from pipeline.registry.throttle import GivenUp, RegistryPaused, Throttle
 from tests.support.proxy import FaultProxy, Stall, Status
 from tests.support.registry import Registry
 from tests.system.faults.test_requests import push_shared
@@ -75,9 +75,9 @@ def test_who_can_do_something_else_does_not_wait() -> None:
     interruption = Interruption()
     held = Throttle(interruption)
     held.hold("r", 60)
-    assert held.is_held("r")
-    assert not held.is_held("other")
-    with pytest.raises(Held):
+    assert held.is_paused("r")
+    assert not held.is_paused("other")
+    with pytest.raises(RegistryPaused):
         held.wait("r", patient=False)
     held.wait("other", patient=False)
     stopper = threading.Timer(0.1, interruption.request, [signal.SIGINT])

@@ -240,6 +240,6 @@ def test_ls_tells_what_it_cannot_read(small: Bundle, work: Path) -> None:
 
 def test_the_contents_are_read_by_digest(small: Bundle) -> None:
     contents = open_contents(small.path)
-    for held in contents.held:
+    for held in contents.bundled:
         image = small.images[str(held.reference).split("/")[2].partition(":")[0]]
         assert {str(digest) for digest in contents.closure(held.descriptor)} == set(image.contents)

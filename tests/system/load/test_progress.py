@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pipeline.acts.load import Load, Order
+from pipeline.acts.load import Load, LoadOptions
 from pipeline.acts.progress import Snapshot
 from pipeline.core.bundle import Access
 from pipeline.core.interruption import Interruption
@@ -17,7 +17,7 @@ from tests.system.load.loading import Bundle
 def test_bytes_are_counted_while_they_go_out(slow: Bundle, fresh_registry: RegistryFactory) -> None:
     with FaultProxy(fresh_registry().host) as proxy:
         failed, state = Path("failed.txt").absolute(), Path("state").absolute()
-        order = Order(slow.path, proxy.host, Access(tls_verify=False), 2, failed, state)
+        order = LoadOptions(slow.path, proxy.host, Access(tls_verify=False), 2, failed, state)
         load = Load(order, Interruption())
         load.open()
         load.check()
@@ -27,7 +27,7 @@ def test_bytes_are_counted_while_they_go_out(slow: Bundle, fresh_registry: Regis
         try:
             proxy.wait_for(r"/blobs/uploads/.+", 4)
             seen: list[Snapshot] = []
-            looking = threading.Thread(target=lambda: seen.append(load.dock.tracker.snapshot()), daemon=True)
+            looking = threading.Thread(target=lambda: seen.append(load.context.tracker.snapshot()), daemon=True)
             looking.start()
             looking.join(5)
             assert seen, "a look at the progress must not stop the load"
@@ -37,6 +37,6 @@ def test_bytes_are_counted_while_they_go_out(slow: Bundle, fresh_registry: Regis
         [snapshot] = seen
         assert (snapshot.act, snapshot.tasks, len(snapshot.rows)) == ("pushing", 5, 2)
         assert 0 < snapshot.done <= snapshot.total
-        assert len(load.outcome.pushed) == 5
-        after = load.dock.tracker.snapshot()
+        assert len(load.result.pushed) == 5
+        after = load.context.tracker.snapshot()
         assert after.done == after.total

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.reader.contents import open_contents
-from pipeline.reader.serve import Held, RegistryServer
+from pipeline.reader.serve import BundleSource, RegistryServer
 from pipeline.registry import retry as attempts
 from tests.support.registry import Registry
 from tests.system.load.conftest import work
@@ -52,7 +52,7 @@ def subset(whole: Bundle, signed: Signed) -> Bundle:
 @pytest.fixture
 def served(whole: Bundle) -> Iterator[RegistryServer]:
     """The whole bundle, as ``image-tools serve`` serves it: a registry with the referrers API."""
-    with RegistryServer(Held(open_contents(whole.path))) as server:
+    with RegistryServer(BundleSource(open_contents(whole.path))) as server:
         yield server
 
 

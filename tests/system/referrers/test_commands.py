@@ -43,7 +43,8 @@ def test_sizes_of_images_are_their_own(whole: Bundle, subset: Bundle) -> None:
     """What came along does not count for an image, but for the bundle."""
     both, one = (json_of("ls", bundle.path) for bundle in (whole, subset))
     assert both["images"][0]["platforms"][0]["size"] == one["images"][0]["platforms"][0]["size"]
-    blobs = {digest for held in open_contents(whole.path).held for digest in open_contents(whole.path).closure(held.descriptor)}
+    contents = open_contents(whole.path)
+    blobs = {digest for image in contents.bundled for digest in contents.closure(image.descriptor)}
     assert both["blobs"] == len(blobs)
     assert both["size"] > both["images"][0]["size"]
 

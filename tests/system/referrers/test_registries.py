@@ -1,4 +1,4 @@
-"""Where a repository is asked for: ``registries.conf`` as skopeo obeys it (containers-registries.conf(5))."""
+"""Where a repository is asked for: ``registries_conf.conf`` as skopeo obeys it (containers-registries_conf.conf(5))."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import EnvironmentProblem
 from pipeline.core.reference import parse
-from pipeline.registry import registries_conf as registries
+from pipeline.registry import registries_conf
 from pipeline.registry.registries_conf import Endpoint, Registries
 from tests.support.registry import Registry
 from tests.system.referrers.api_registry import ApiRegistry
@@ -23,7 +23,7 @@ MIRROR = "[[registry.mirror]]\n"
 @pytest.fixture(autouse=True)
 def no_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another folder in place of the system's."""
-    monkeypatch.setattr(registries, "_SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(registries_conf, "_SYSTEM", tmp_path / "system")
     (tmp_path / "system" / "registries.conf.d").mkdir(parents=True)
     return tmp_path / "system"
 

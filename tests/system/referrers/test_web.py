@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import digest_lock as lock
+from pipeline.config import digest_lock
 from pipeline.config.digest_lock import LockedImage
 from pipeline.core.bundle import Access, BundleImage, PlatformFilter, Referrer
 from pipeline.core.errors import Cause, ContentError, RegistryError
@@ -22,7 +22,7 @@ from pipeline.registry.http import Answer, Site, Web
 from pipeline.registry.registries_conf import Registries
 from pipeline.registry.retry import Attempts
 from pipeline.storage.cache import BundleState
-from pipeline.storage.records import referrers as attached
+from pipeline.storage.records import referrers as referrers_record
 from tests.support.images import image, layer
 from tests.system.referrers.api_registry import ApiRegistry
 
@@ -156,26 +156,26 @@ def test_records_come_back(referrers: tuple[Referrer, ...], types: str) -> None:
     """The record of a look, and the lock, whatever registries call their artifacts."""
     name = Reference("r.io", "app", "v1")
     state = BundleState(Path("state").absolute())
-    found = attached.Found(tuple(each.subject for each in referrers), types, referrers, referrers[:1])
-    attached.write(state, BundleImage(name, name, PlatformFilter(), str(name), 1), found)
-    assert attached.read(state, name) == found
+    found = referrers_record.Found(tuple(each.subject for each in referrers), types, referrers, referrers[:1])
+    referrers_record.write(state, BundleImage(name, name, PlatformFilter(), str(name), 1), found)
+    assert referrers_record.read(state, name) == found
     digest = Digest.of(b"")
-    lock.write(Path("x.lock.yaml"), {str(name): LockedImage("all", str(name), digest, digest, (), referrers)})
-    assert lock._read(Path("x.lock.yaml"))[str(name)].referrers == referrers
+    digest_lock.write(Path("x.lock.yaml"), {str(name): LockedImage("all", str(name), digest, digest, (), referrers)})
+    assert digest_lock._read(Path("x.lock.yaml"))[str(name)].referrers == referrers
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.sampled_from(["subject", "digest", "media_type", "size", "artifact_type", "tag"]), texts))
 def test_what_is_no_record_is_refused(data: dict[str, object]) -> None:
     with pytest.raises((KeyError, ValueError, ContentError)):
-        attached.from_json(data)
+        referrers_record.from_json(data)
 
 
 def test_a_damaged_record_is_none(work: Path) -> None:
     name = Reference("r.io", "app", "v1")
     state = BundleState(work / "state")
-    assert attached.read(state, name) is None
-    attached.write(state, BundleImage(name, name, PlatformFilter(), str(name), 1), attached.Found((), "all"))
+    assert referrers_record.read(state, name) is None
+    referrers_record.write(state, BundleImage(name, name, PlatformFilter(), str(name), 1), referrers_record.Found((), "all"))
     path = state.referrers(name)
     path.write_text(path.read_text().replace("all", "alI"))
-    assert attached.read(state, name) is None
+    assert referrers_record.read(state, name) is None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.ui.report import model as shape
+from pipeline.ui.report import model
 from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage, push
@@ -36,7 +36,7 @@ def test_json_says_what_is_in_the_bundle(registry: Registry, images: list[Pushed
     assert result.code == 1
     assert "report: report.json" in result.stdout
     report, bundle = read(), unpack()
-    assert (report["version"], report["outcome"]) == (shape.VERSION, "incomplete")
+    assert (report["version"], report["outcome"]) == (model.VERSION, "incomplete")
     good = [each for each in report["images"] if each["status"] != "failed"]
     assert [each["m_id"] for each in report["images"]] == [1, 2, 3, 4, 5]
     assert [each["reference"] for each in good] == bundle.names
@@ -134,6 +134,6 @@ def test_wrong_places(name: str, complaint: str, images: list[PushedImage]) -> N
 
 def test_the_document_explains_every_key() -> None:
     text = (ROOT / "docs" / "report.md").read_text()
-    types = [each for each in vars(shape).values() if dataclasses.is_dataclass(each) and isinstance(each, type)]
+    types = [each for each in vars(model).values() if dataclasses.is_dataclass(each) and isinstance(each, type)]
     names = {field.name for each in types for field in dataclasses.fields(each)}
     assert {name for name in names if f"`{name}`" not in text} == set()

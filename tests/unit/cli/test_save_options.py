@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.cli.save_options import SAVE_FLAGS, Order, read
+from pipeline.cli.save_options import SAVE_FLAGS, SaveOptions, read
 from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Output, parse_platforms, parse_size
 from pipeline.core.errors import EXIT_USAGE, InputError, UsageError
 from pipeline.core.log import log
@@ -50,7 +50,7 @@ def work(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return clean_environment
 
 
-def order(*arguments: str, f: str | None = "list.txt") -> Order:
+def order(*arguments: str, f: str | None = "list.txt") -> SaveOptions:
     return read(*SAVE_FLAGS.parse([*(["-f", f] if f is not None else []), *arguments]))
 
 

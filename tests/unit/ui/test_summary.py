@@ -11,11 +11,10 @@ import pytest
 from pipeline.acts.engine import Status, TaskResult
 from pipeline.acts.plan import Need, Plan
 from pipeline.acts.progress import Tracker
-from pipeline.core import bundle
-from pipeline.core import image_list as imagelist
+from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, Compression, Output, PlatformFilter
 from pipeline.storage.records.packed import PackedFile
-from pipeline.ui import terminal as display
+from pipeline.ui import terminal
 from pipeline.ui.terminal.text import bytes_text, duration_text
 
 PLAN = Plan(3, 6, 20, 12_000_000, 2_000_000, 5_000_000)
@@ -23,21 +22,21 @@ PLAN = Plan(3, 6, 20, 12_000_000, 2_000_000, 5_000_000)
 
 def images(count: int) -> tuple[BundleImage, ...]:
     data = "".join(f"r.io/a/b:{number}\n" for number in range(count)).encode()
-    return bundle.images(imagelist.parse(data, "list"), "", PlatformFilter())
+    return bundle.images(image_list.parse(data, "list"), "", PlatformFilter())
 
 
-def summary(**changes: object) -> display.Summary:
+def summary(**changes: object) -> terminal.Summary:
     here = Path.cwd()
     output = Output(Compression.GZIP, here / "saved.tar.gz")
     order = Bundle("b", images(3), here / "cache", output, here / "failed.txt")
     seconds = {"resolving": 1.0, "copying": 100.0, "packing": 4.0}
     packed = (PackedFile("", str(output.destination), 12_100_000, 0, "a" * 64),)
-    made = display.Summary(order, 3, 1, PLAN, {}, 10_000_000, seconds, True, packed, "", None, "go on")
+    made = terminal.Summary(order, 3, 1, PLAN, {}, 10_000_000, seconds, True, packed, "", None, "go on")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    display.print_summary(summary(report=Path.cwd() / "r.html"))
+    terminal.print_summary(summary(report=Path.cwd() / "r.html"))
     assert (
         capsys.readouterr().out
         == f"""
@@ -58,18 +57,18 @@ next, on the other side: image-tools load -s saved.tar.gz -d REGISTRY
 
 def test_verified(capsys: pytest.CaptureFixture[str]) -> None:
     seconds = {"resolving": 1.0, "packing": 0.1, "verifying": 4.0}
-    display.print_summary(summary(repacked=False, seconds=seconds, verified=12_100_000))
+    terminal.print_summary(summary(repacked=False, seconds=seconds, verified=12_100_000))
     out = capsys.readouterr().out
     assert "\nverified 12.1 MB in 4.0 s, 3.0 MB/s: all is as it was written\n\nunchanged since the last run:\n" in out
     assert "packed" not in out
-    display.print_summary(summary())
+    terminal.print_summary(summary())
     assert "verified" not in capsys.readouterr().out
 
 
 def test_failures_for_one_reason_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
     some = images(200)
     failures = dict.fromkeys(some[:12], "network error: refused\nTIP: x") | {some[150]: "not found"}
-    display.print_summary(summary(failures=failures))
+    terminal.print_summary(summary(failures=failures))
     out = capsys.readouterr().out
     assert "failed 13, listed in failed.txt:\n  12 images: network error: refused\n      TIP: x\n      r.io/a/b:0\n" in out
     assert "      and 7 more\n  r.io/a/b:150: not found\n" in out
@@ -77,7 +76,7 @@ def test_failures_for_one_reason_are_told_together(capsys: pytest.CaptureFixture
 
 
 def test_many_failures_do_not_flood_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    display.print_failures({image: f"reason {image.m_id}" for image in images(2000)})
+    terminal.print_failures({image: f"reason {image.m_id}" for image in images(2000)})
     out = capsys.readouterr().out
     assert out.endswith("  and 1970 more\n")
     assert len(out.splitlines()) == 31
@@ -85,13 +84,13 @@ def test_many_failures_do_not_flood_the_terminal(capsys: pytest.CaptureFixture[s
 
 def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     needs = (Need(Path("/big"), 10, 20), Need(Path("/small"), 20, 10))
-    display.print_plan(PLAN, needs)
+    terminal.print_plan(PLAN, needs)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         "disk               10 B needed, 20 B free at /big",
         "disk               20 B needed, 10 B free at /small   NOT ENOUGH",
     ]
-    assert display.plan_line(PLAN, needs[:1]) == (
+    assert terminal.plan_line(PLAN, needs[:1]) == (
         "plan: 3 images, 6 image/arches, 20 blobs: 10.0 MB to fetch, 2.0 MB here already, 5.0 MB saved by sharing; "
         "disk: 10 B needed, 20 B free at /big"
     )

@@ -230,8 +230,8 @@ def test_a_folder_reads_like_an_archive(sample: Sample, tmp_path: Path) -> None:
 
 def test_a_member_of_any_size_gets_a_header() -> None:
     """A file of 8 GiB or more, which ustar cannot say, is told in a pax header; see test_tools for who reads them."""
-    from pipeline.storage.archive import tar_header as tar_format
+    from pipeline.storage.archive import tar_header
 
     digest = Digest.of(b"")
-    assert len(tar_format.header(Member("x", 8**11 - 1, digest), 0)) == 512
-    assert b"19 size=8589934592\n" in tar_format.header(Member("x", 8**11, digest), 0)
+    assert len(tar_header.header(Member("x", 8**11 - 1, digest), 0)) == 512
+    assert b"19 size=8589934592\n" in tar_header.header(Member("x", 8**11, digest), 0)

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.oci import Digest
-from pipeline.storage.archive import Codec, Member, open_archive, volume_names, write_archive
-from pipeline.storage.archive import tar_header as tar_format
+from pipeline.storage.archive import Codec, Member, open_archive, tar_header, volume_names, write_archive
 from tests.support.tools import require
 from tests.unit.storage.archive.cases import ROOT, Case, contents, typical
 from tests.unit.storage.archive.conftest import Sample
@@ -135,7 +134,7 @@ def test_headers_that_ustar_cannot_hold() -> None:
         Member("d" * 101, 1, digest),
         Member("huge", 9 * 2**30, digest),
     ]
-    headers = [tar_format.header(member, 0) for member in members]
+    headers = [tar_header.header(member, 0) for member in members]
     for member, header in zip(members, headers, strict=True):
         with tarfile.open(fileobj=io.BytesIO(header)) as tar:
             info = tar.next()

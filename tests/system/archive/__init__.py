@@ -1,0 +1,1 @@
+"""What GNU tar, gzip, zstd and the others make of our archives."""
