@@ -10,15 +10,9 @@ from typing import Any
 
 from pipeline.acts.engine import failed, put_off
 from pipeline.core import files
-from pipeline.core.errors import Cause, EnvironmentProblem, ImageToolsError, Interrupted, RegistryError
+from pipeline.core.errors import EnvironmentProblem, ImageToolsError, Interrupted
 from pipeline.core.log import about, log
 from pipeline.registry.throttle import RegistryPaused
-
-_TIPS = {
-    Cause.CERTIFICATE: "TIP: -cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
-    Cause.UNAUTHORIZED: "TIP: log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
-    Cause.REJECTED: "TIP: each platform's manifest must be signed ('cosign sign --recursive'); see containers-policy.json(5)",
-}
 
 
 class Actions:
@@ -36,7 +30,7 @@ class Actions:
 
         def act() -> Any:
             if self.fatal is not None:
-                return failed("not tried: " + str(self.fatal).partition("\n")[0])
+                return failed("not tried: " + self.fatal.message.partition("\n")[0])
             with about(m_id, img_id, task, text):
                 try:
                     self.before_each()
@@ -51,7 +45,7 @@ class Actions:
                     # It ends the run: who runs the tasks says so, once, not every worker.
                     return self._fail(task, error)
                 except ImageToolsError as error:
-                    log.error("%s: %s", task.partition(":")[2], advised(error))
+                    log.error("%s: %s", task.partition(":")[2], error)
                     return self._fail(task, error)
                 except OSError as error:
                     return self._fail(task, files.disk_problem(error))
@@ -62,10 +56,4 @@ class Actions:
         self.errors[task] = error
         if isinstance(error, EnvironmentProblem):
             self.fatal = self.fatal or error
-        return failed(advised(error))
-
-
-def advised(error: ImageToolsError) -> str:
-    """What went wrong, with what to do about it."""
-    tip = _TIPS.get(error.cause) if isinstance(error, RegistryError) else None
-    return f"{error}\n{tip}" if tip else str(error)
+        return failed(str(error))

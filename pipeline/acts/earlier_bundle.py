@@ -36,25 +36,25 @@ class Earlier:
             return
         raise UsageError(
             f"this list holds only images that failed in the last run for {self._bundle.output.destination}; "
-            "the bundle made of it would replace the one with all the others\n"
-            "TIP: run the same command as before, with the whole list: it repeats nothing that is done. "
-            f"The list of that run is kept in {self._state.kept_list}; -force goes on all the same"
+            "the bundle made of it would replace the one with all the others",
+            tip="run the same command as before, with the whole list: it repeats nothing that is done. "
+            f"The list of that run is kept in {self._state.kept_list}; -force goes on all the same",
         )
 
-    def reason_to_keep(self, failures: Mapping[BundleImage, str], is_empty: bool, force: bool) -> str:
-        """Why it should stay: it holds what failed now, or nothing was saved (``is_empty``). Empty where it need not."""
+    def reason_to_keep(self, failures: Mapping[BundleImage, str], is_empty: bool, force: bool) -> ImageToolsError | None:
+        """Why it should stay: it holds what failed now, or nothing was saved (``is_empty``). None where it need not."""
         held = self._references() if failures else frozenset()
         if not held:
-            return ""
+            return None
         where = self._bundle.output.destination
         if is_empty:
-            return f"{where} of an earlier run stays as it was."
+            return ImageToolsError(f"{where} of an earlier run stays as it was.")
         lost = [image.text for image in failures if image.reference.listed in held]
         if not lost or force:
-            return ""
-        return (
-            f"{where} of an earlier run stays as it was: it holds {', '.join(lost)}, which failed now.\n"
-            "TIP: -force replaces it all the same"
+            return None
+        return ImageToolsError(
+            f"{where} of an earlier run stays as it was: it holds {', '.join(lost)}, which failed now.",
+            tip="-force replaces it all the same",
         )
 
     def _references(self) -> frozenset[str]:

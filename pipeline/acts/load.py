@@ -210,10 +210,11 @@ class Load:
             target = self._target(image)
             first = targets.setdefault(target, image)
             if first.descriptor.digest != image.descriptor.digest:
-                self.result.failures[str(image.reference)] = (
-                    f"{target} is where {first.reference} goes, which is another image\n"
-                    f"TIP: load them apart, with -f and another -d, e.g. {self._options.registry}/{image.reference.registry}"
+                problem = UsageError(
+                    f"{target} is where {first.reference} goes, which is another image",
+                    tip=f"load them apart, with -f and another -d, e.g. {self._options.registry}/{image.reference.registry}",
                 )
+                self.result.failures[str(image.reference)] = str(problem)
         return targets
 
     def _chosen(self, only: frozenset[Reference]) -> Iterable[BundledImage]:
@@ -279,6 +280,6 @@ def _check_compression(options: LoadOptions) -> None:
     found = unpack.kind_of(options.source)
     if options.compression and options.compression != found:
         raise UsageError(
-            f"-compress={options.compression}, but {options.source} is {_KINDS[found]}\n"
-            "TIP: leave -compress out: what SOURCE is, is seen"
+            f"-compress={options.compression}, but {options.source} is {_KINDS[found]}",
+            tip="leave -compress out: what SOURCE is, is seen",
         )

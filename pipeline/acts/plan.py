@@ -145,9 +145,8 @@ def check_disk(found: Sequence[Need]) -> None:
     if lacking:
         lines = [f"{n.path}: {n.needed:,} bytes are needed, {n.free:,} are free" for n in lacking]
         raise EnvironmentProblem(
-            "not enough room on the disk, so nothing was fetched\n"
-            + "\n".join(lines)
-            + "\nTIP: free some space, or put the cache (-cache) or the archive (-d) on another disk; -force tries all the same"
+            "not enough room on the disk, so nothing was fetched\n" + "\n".join(lines),
+            tip="free some space, or put the cache (-cache) or the archive (-d) on another disk; -force tries all the same",
         )
 
 
@@ -157,8 +156,8 @@ def check_file_size(bundle: Bundle, plan: Plan) -> None:
     output = bundle.output
     if output.part_size and plan.total // output.part_size >= MAX_VOLUMES:
         raise UsageError(
-            f"-part-size {output.part_size} would cut {plan.total:,} bytes into more than {MAX_VOLUMES:,} volumes\n"
-            "TIP: use a larger one, e.g. -part-size=2G"
+            f"-part-size {output.part_size} would cut {plan.total:,} bytes into more than {MAX_VOLUMES:,} volumes",
+            tip="use a larger one, e.g. -part-size=2G",
         )
     if limit is None or not output.is_archive:
         return
@@ -166,6 +165,6 @@ def check_file_size(bundle: Bundle, plan: Plan) -> None:
     if size > limit:
         what = "volumes that large" if output.part_size else f"a file of up to {size:,} bytes"
         raise EnvironmentProblem(
-            f"the file system of {output.destination.parent} cannot hold {what}: {limit:,} bytes is its largest file\n"
-            f"TIP: use -part -part-size={limit // 1024**2}M"
+            f"the file system of {output.destination.parent} cannot hold {what}: {limit:,} bytes is its largest file",
+            tip=f"use -part -part-size={limit // 1024**2}M",
         )

@@ -121,7 +121,7 @@ def take_inventory(root: Path, forgotten: Sequence[str] = ()) -> Inventory:
     cache = Cache(root)
     cache.check()
     if not cache.state.is_dir() and not cache.share.is_dir():
-        raise UsageError(f"there is no cache at {root}\nTIP: name it with -cache")
+        raise UsageError(f"there is no cache at {root}", tip="name it with -cache")
     blobs = dict(_blobs(cache))
     uses = [_use(cache, state, blobs) for state in _states(cache)]
     lost = _find(uses, forgotten)
@@ -137,8 +137,8 @@ def prune(inventory: Inventory, forgotten: Sequence[str] = ()) -> None:
     cache, unused = inventory.cache, inventory.unused
     if not inventory.bundles and not forgotten and unused.blobs:
         raise EnvironmentProblem(
-            f"{cache.root} knows of no bundle, so that all {len(unused.blobs)} blobs would go\n"
-            "TIP: save again, which fetches nothing that is here; or delete the folder, if that is what you want"
+            f"{cache.root} knows of no bundle, so that all {len(unused.blobs)} blobs would go",
+            tip="save again, which fetches nothing that is here; or delete the folder, if that is what you want",
         )
     known = {use.state.folder for use in inventory.bundles}
     for state in _states(cache):
@@ -171,7 +171,9 @@ def _find(uses: Sequence[BundleUse], names: Sequence[str]) -> list[BundleUse]:
         matches = [use for use in uses if name == use.id or (use.destination and Path(name).absolute() == use.destination)]
         if not matches:
             known = "".join(f"\n  {use.id}  {use.destination or ''}" for use in uses) or " none"
-            raise UsageError(f"there is no bundle '{name}' in this cache; there are:{known}\nTIP: see 'image-tools cache info'")
+            raise UsageError(
+                f"there is no bundle '{name}' in this cache; there are:{known}", tip="see 'image-tools cache info'"
+            )
         found += matches
     return found
 

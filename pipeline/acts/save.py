@@ -214,7 +214,7 @@ class Save:
                 raise error or ImageToolsError(f"{task}: {result.message}")
         return ()
 
-    def _reason_to_keep(self) -> str:
+    def _reason_to_keep(self) -> ImageToolsError | None:
         return self._earlier.reason_to_keep(self.result.failures, not self.result.saved, self._force)
 
     def _fetch_again(self) -> None:
@@ -232,7 +232,7 @@ class Save:
         self.result.saved = [item for item in self.result.saved if item.image not in self.result.failures]
         self.result.kept = self._reason_to_keep()
         if self.result.saved and not self.result.kept and self._pack_once():
-            raise EnvironmentProblem("blobs are damaged as soon as they are written\nTIP: check the disk of the cache")
+            raise EnvironmentProblem("blobs are damaged as soon as they are written", tip="check the disk of the cache")
 
     # After the acts
 

@@ -15,6 +15,7 @@ from pipeline.config import digest_lock
 from pipeline.config.digest_lock import LockedImage, LockedPlatform
 from pipeline.core import files, image_list
 from pipeline.core.bundle import BundleImage
+from pipeline.core.errors import ImageToolsError
 from pipeline.core.log import log
 from pipeline.steps import tar
 from pipeline.steps.tar import SavedImage
@@ -31,8 +32,8 @@ class SaveResult:
     reused: set[BundleImage] = field(default_factory=set)
     """Those saved of which nothing was copied in this run: all was here."""
     failures: dict[BundleImage, str] = field(default_factory=dict)
-    kept: str = ""
-    """Why an earlier archive was left as it was; empty when it was not."""
+    kept: ImageToolsError | None = None
+    """Why an earlier archive was left as it was; None when it was not."""
     repacked: bool = False
     verified: int = 0
     """Bytes of a bundle that stayed as it was, and was hashed again (``-verify``)."""

@@ -272,7 +272,7 @@ def source_date_epoch() -> int | None:
     """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None. Raises UsageError for what is no time."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
     if text and not (re.fullmatch("[0-9]{1,12}", text) and int(text) < _YEAR_10000):
-        raise UsageError(f"SOURCE_DATE_EPOCH={text!a} is no time in seconds since 1970\nTIP: unset it, or use 'date +%s'")
+        raise UsageError(f"SOURCE_DATE_EPOCH={text!a} is no time in seconds since 1970", tip="unset it, or use 'date +%s'")
     return int(text) if text else None
 
 

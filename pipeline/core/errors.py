@@ -58,8 +58,8 @@ class InputError(ImageToolsError):
 
     exit_code = EXIT_USAGE
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: Sequence[str], *, tip: str = "", setting: str = "") -> None:
+        super().__init__("\n".join(problems), tip=tip, setting=setting)
         self.problems = tuple(problems)
 
 
@@ -97,11 +97,18 @@ class Cause(enum.Enum):
         return self in (Cause.RATE_LIMITED, Cause.SERVER, Cause.NETWORK, Cause.STALLED, Cause.UNKNOWN)
 
 
+_TIPS = {
+    Cause.CERTIFICATE: "-cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
+    Cause.UNAUTHORIZED: "log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
+    Cause.REJECTED: "each platform's manifest must be signed ('cosign sign --recursive'); see containers-policy.json(5)",
+}
+
+
 class RegistryError(ImageError):
-    """The registry refused or failed; ``cause`` says whether trying again may help."""
+    """The registry refused or failed; ``cause`` says whether trying again may help. Some causes have a tip of their own."""
 
     def __init__(self, message: str, cause: Cause, *, tip: str = "") -> None:
-        super().__init__(message, tip=tip)
+        super().__init__(message, tip=tip or _TIPS.get(cause, ""))
         self.cause = cause
 
 

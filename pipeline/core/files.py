@@ -229,16 +229,16 @@ def disk_problem(error: OSError) -> EnvironmentProblem:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return EnvironmentProblem(
-            f"{where}the disk is full; what was complete is kept\nTIP: free some space and run the same command again"
+            f"{where}the disk is full; what was complete is kept", tip="free some space and run the same command again"
         )
-    return EnvironmentProblem(f"{where}{error.strerror or error}\nTIP: see to it and run the same command again")
+    return EnvironmentProblem(f"{where}{error.strerror or error}", tip="see to it and run the same command again")
 
 
 def check_writable(folder: Path) -> None:
     """Raises EnvironmentProblem when ``folder`` cannot be written to, or cannot be made."""
     ancestor = existing_ancestor(folder)
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
-        raise EnvironmentProblem(f"cannot write to {folder}\nTIP: name another place, or see to its permissions")
+        raise EnvironmentProblem(f"cannot write to {folder}", tip="name another place, or see to its permissions")
 
 
 def largest_file(path: Path) -> int | None:
@@ -294,7 +294,7 @@ def exclusive_lock(path: Path, wait: bool = False, sleep: Callable[[float], None
                 file = _locked(path)
             if file is None:
                 raise EnvironmentProblem(
-                    f"{_in_use(path)}\nTIP: wait until it ends (-wait does so), or name another folder with -cache"
+                    _in_use(path), tip="wait until it ends (-wait does so), or name another folder with -cache"
                 )
             stack.callback(file.close)
             file.truncate(0)
@@ -304,8 +304,8 @@ def exclusive_lock(path: Path, wait: bool = False, sleep: Callable[[float], None
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise disk_problem(error) from error
             raise EnvironmentProblem(
-                f"cannot write to the cache {path.parent.parent}: {error.strerror}\n"
-                "TIP: see to its permissions, or name another folder with -cache"
+                f"cannot write to the cache {path.parent.parent}: {error.strerror}",
+                tip="see to its permissions, or name another folder with -cache",
             ) from error
         yield
 

@@ -112,7 +112,7 @@ def _look_at(contents: Contents, image: BundledImage) -> tuple[ListedImage, dict
         media_type = contents.parse(top.digest).media_type
         platforms = tuple(_platform(contents, entry) for entry in contents.platforms(top))
     except ContentError as error:
-        return ListedImage(name, top.digest, top.media_type, referrers=referrers, problem=str(error)), {}
+        return ListedImage(name, top.digest, top.media_type, referrers=referrers, problem=error.message), {}
     return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values()), referrers=referrers), sizes
 
 

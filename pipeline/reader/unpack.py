@@ -70,7 +70,7 @@ def unpack(path: Path, folder: Path, interruption: Interruption) -> None:
         os.sync()  # a later run takes the folder for complete
         temporary.rename(folder)
     except _BROKEN as error:
-        raise ArchiveError(f"{path} is no tar, or damaged: {error}\nTIP: copy it again") from error
+        raise ArchiveError(f"{path} is no tar, or damaged: {error}", tip="copy it again") from error
     finally:
         files.remove(temporary)
 
@@ -94,8 +94,8 @@ def _unpack(volumes: VolumeSet, folder: Path, interruption: Interruption) -> Non
             room -= member.size
             if room < 0:
                 raise EnvironmentProblem(
-                    f"{volumes.paths[0]} does not fit on the disk of {folder.parent}\n"
-                    "TIP: free some space, or name a folder on another disk with -cache"
+                    f"{volumes.paths[0]} does not fit on the disk of {folder.parent}",
+                    tip="free some space, or name a folder on another disk with -cache",
                 )
             _write(cast("IO[bytes]", tar.extractfile(member)), target, interruption)
     # tar's end comes before that of what it is compressed with, which has a checksum there.

@@ -97,15 +97,16 @@ class Distribution:
         lacking = [entry for entry in entries if entry["digest"] not in listed.digests]
         if lacking and listed.by_api:
             raise RegistryError(
-                f"{name.by_digest(subject)}: the registry does not list {lacking[0]['digest']}, which refers to it\n"
-                "TIP: run the same command again; some registries need a moment",
+                f"{name.by_digest(subject)}: the registry does not list {lacking[0]['digest']}, which refers to it",
                 Cause.UNSUPPORTED,
+                tip="run the same command again; some registries need a moment",
             )
         tag = name.by_tag(fallback_tag(subject))
         if lacking and listed.is_foreign:
             raise RegistryError(
-                f"{tag} is no list of what refers to {subject}, and is not replaced\nTIP: give it another tag, or remove it",
+                f"{tag} is no list of what refers to {subject}, and is not replaced",
                 Cause.UNSUPPORTED,
+                tip="give it another tag, or remove it",
             )
         if lacking:
             try:
@@ -146,7 +147,7 @@ class Distribution:
         try:
             entries = oci.load_json(data).get("manifests") if data is not None else []
         except ContentError as error:
-            raise ContentError(f"{tag}: {error}") from error
+            raise ContentError(f"{tag}: {error.message}") from error
         if not isinstance(entries, list):
             return Listed((), False, is_foreign=True)
         return Listed(tuple(entry for entry in entries if isinstance(entry, Mapping)), False)

@@ -45,8 +45,9 @@ class Harbor:
         if answer.ok or answer.status == other:
             return answer.status
         reason = answer.words or f"status {answer.status}"
-        tip = "TIP: is this a Harbor 2? Without -repo-type no project is made"
-        raise RegistryError(f"{said}: {reason}\n{tip}", Cause.UNSUPPORTED)
+        raise RegistryError(
+            f"{said}: {reason}", Cause.UNSUPPORTED, tip="is this a Harbor 2? Without -repo-type no project is made"
+        )
 
 
 def place(image: BundledImage, registry: str, default: str) -> Reference:

@@ -88,7 +88,7 @@ def _read() -> Iterator[tuple[str, Mapping[str, Any]]]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise EnvironmentProblem(f"{path} cannot be read: {error}\nTIP: see containers-registries.conf(5)") from error
+            raise EnvironmentProblem(f"{path} cannot be read: {error}", tip="see containers-registries.conf(5)") from error
 
 
 def _paths() -> Iterator[Path]:

@@ -56,14 +56,14 @@ class Attempts:
                     if wrong == 2 or number > self._retries:
                         times = ", twice," if wrong == 2 else ""
                         said = f"the registry served{times} bytes that do not match their digest"
-                        raise ContentError(f"{said}: {error}") from error
-                self.throttle.failed(registry, str(error))
+                        raise ContentError(f"{said}: {error.message}") from error
+                self.throttle.failed(registry, error.message)
                 pause = min(MAX_PAUSE, 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
                 if error.cause is Cause.RATE_LIMITED:
                     self.throttle.hold(registry, pause * 4)
                 if number > self._retries or isinstance(error, GivenUp):
                     raise
-                said = str(error) if str(error).startswith(str(what)) else f"{what}: {error}"
+                said = error.message if error.message.startswith(str(what)) else f"{what}: {error.message}"
                 log.warning("%s; trying again in %.1f s (%d of %d)", said, pause, number, self._retries)
                 self._interruption.sleep(pause)
             else:

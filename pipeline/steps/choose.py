@@ -145,7 +145,7 @@ def nested(cache: Cache, index: Index, depth: int = 1, seen: set[Digest] | None 
 def _single(image: BundleImage, top: Descriptor, platform: Platform, notes: tuple[str, ...]) -> Choice:
     if platform.is_known and not image.platforms.matches(platform):
         if image.reference.digest is None:
-            raise PlatformError(f"it is made for {platform} only, but {image.platforms} was asked for\nTIP: see -a and -os")
+            raise PlatformError(f"it is made for {platform} only, but {image.platforms} was asked for", tip="see -a and -os")
         notes = (*notes, f"made for {platform}, which was not asked for; it is saved as the digest names it")
     return Choice(top, (PlatformImage(top, platform, slug(platform), 1),), None, notes)
 
@@ -157,7 +157,7 @@ def _from_index(cache: Cache, image: BundleImage, top: Descriptor, index: Index)
     if known and not asked and image.reference.digest is None:
         names = list(dict.fromkeys(str(d.platform) for d in known))
         have = ", ".join([*names[:MAX_NAMED], *(["..."] if len(names) > MAX_NAMED else [])])
-        raise PlatformError(f"it has no platform of those asked for ({image.platforms}); it has {have}\nTIP: see -a and -os")
+        raise PlatformError(f"it has no platform of those asked for ({image.platforms}); it has {have}", tip="see -a and -os")
     whole = len(asked) == len(known)
     if image.reference.digest is not None and not whole:
         extra = ", ".join(str(d.platform) for d in known if not image.platforms.matches(d.platform))

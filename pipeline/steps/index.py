@@ -46,8 +46,8 @@ def _made(cache: Cache, image: BundleImage, choice: Choice) -> bytes:
         entry["annotations"][SUBJECT] = str(image.about.subject)
     if image.locked_as is not None and entry["digest"] != str(image.locked_as):
         raise ContentError(
-            f"it would be {entry['digest']} in the bundle, but it is locked as {image.locked_as}\n"
-            "TIP: the lock was edited, or made by another version of image-tools or skopeo; save with -lock to write it anew"
+            f"it would be {entry['digest']} in the bundle, but it is locked as {image.locked_as}",
+            tip="the lock was edited, or made by another version of image-tools or skopeo; save with -lock to write it anew",
         )
     return layout_index([entry])
 

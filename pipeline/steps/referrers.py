@@ -74,7 +74,7 @@ class _Search:
             probed = in_parallel(lambda subject: list(self.about(subject)), level, PROBES)
             listed = list(dict.fromkeys(each for found_there in probed for each in found_there))
             if len(found) + len(listed) > MAX_REFERRERS:
-                raise ContentError(f"more than {MAX_REFERRERS} manifests refer to it\nTIP: choose some with -referrer-types")
+                raise ContentError(f"more than {MAX_REFERRERS} manifests refer to it", tip="choose some with -referrer-types")
             new = in_parallel(self._read, listed, PROBES)
             known = [each for each in new if each is not None and self._types.matches(each.artifact_type)]
             found += known
@@ -82,7 +82,7 @@ class _Search:
             seen.update(level)
             if not level:
                 return found
-        raise ContentError(f"what refers to it goes more than {MAX_LEVELS} levels deep\nTIP: choose some with -referrer-types")
+        raise ContentError(f"what refers to it goes more than {MAX_LEVELS} levels deep", tip="choose some with -referrer-types")
 
     def about(self, subject: Digest) -> Iterator[Referrer]:
         """What directly refers to ``subject``, in a stable order; the sizes of cosign's are not known yet."""

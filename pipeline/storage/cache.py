@@ -59,9 +59,9 @@ class Cache:
         if not self.root.exists():
             return
         if not self.root.is_dir():
-            raise UsageError(f"the cache {self.root} is not a folder\nTIP: name another one with -cache")
+            raise UsageError(f"the cache {self.root} is not a folder", tip="name another one with -cache")
         if not (self.root / LAYOUT_FILE).exists() and not self.state.exists() and any(self.root.iterdir()):
-            raise UsageError(f"the folder {self.root} holds other files and is no cache\nTIP: name a new folder with -cache")
+            raise UsageError(f"the folder {self.root} holds other files and is no cache", tip="name a new folder with -cache")
 
     def prepare(self) -> None:
         """Make the folder a valid, empty image layout if it is not one yet. Raises EnvironmentProblem."""
@@ -80,7 +80,7 @@ class Cache:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise files.disk_problem(error) from error
             raise EnvironmentProblem(
-                f"cannot write to the cache {self.root}: {error.strerror}\nTIP: name another folder with -cache"
+                f"cannot write to the cache {self.root}: {error.strerror}", tip="name another folder with -cache"
             ) from error
 
     def blob(self, digest: Digest) -> Path:

@@ -171,7 +171,7 @@ class Contents:
             try:
                 found = reference.parse(name)
             except InputError as error:
-                self.problems += (f"{name!a} names no image: {error}",)
+                self.problems += (f"{name!a} names no image: {error.message}",)
                 continue
             number += 1
             yield BundledImage(found, descriptor, number)
@@ -221,7 +221,7 @@ class Contents:
         try:
             document = oci.parse(self.read(digest))
         except ContentError as error:
-            raise ContentError(f"{name}: {error}") from error
+            raise ContentError(f"{name}: {error.message}") from error
         keys = {"os": "OS", "architecture": "Arch", "variant": "Variant", "os.version": "OsVersion"}
         platform = {key: str(image[field]) for key, field in keys.items() if image.get(field)}
         size = self.size(digest)

@@ -112,7 +112,7 @@ class RegistryServer:
         try:
             self._server.prepare()
         except OSError as error:
-            raise EnvironmentProblem(f"cannot listen on {self.host}: {error}\nTIP: name another port") from error
+            raise EnvironmentProblem(f"cannot listen on {self.host}: {error}", tip="name another port") from error
         self._thread.start()
         return self
 

@@ -105,7 +105,7 @@ def hash_everything(
                 if entry is not None:
                     front.wait_for(entry.offset + min(done + CHUNK, entry.size) * entry.length // entry.size)
         except ArchiveError as error:
-            return first_line(error)
+            return error.message
         return ""
 
     with ThreadPoolExecutor(1) as reader:
@@ -113,10 +113,6 @@ def hash_everything(
         problems = in_parallel(of_blob, blobs, max(1, jobs - 1 if sums else jobs))
         faults = volumes.result()
     return {digest: problem for digest, problem in zip(blobs, problems, strict=True) if problem}, faults
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 class _Front:

@@ -17,7 +17,6 @@ from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage, Contents
 from pipeline.reader.verify.findings import Fault, Report
-from pipeline.reader.verify.hashing import first_line
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage.cache import MAX_DEPTH
@@ -57,14 +56,14 @@ def _differences(contents: Contents, image: BundledImage, target: Reference, sko
             return
         below = list(_below(contents, image.descriptor))
     except (RegistryError, ContentError) as error:
-        yield Fault(str(target), first_line(error), name)
+        yield Fault(str(target), error.message, name)
         return
     for digest, wanted in below:
         where = target.by_digest(digest)
         try:
             data = skopeo.config(where) if wanted else skopeo.manifest(where)
         except RegistryError as error:
-            yield Fault(str(where), first_line(error), name)
+            yield Fault(str(where), error.message, name)
             continue
         if Digest.of(data, (wanted or digest).algorithm) != (wanted or digest):
             yield Fault(str(where), "the registry serves other bytes under this digest", name)
@@ -76,7 +75,7 @@ def _unlisted(contents: Contents, image: BundledImage, target: Reference, distri
         subject = contents.parse(image.descriptor.digest).subject
         listed = subject is None or str(image.descriptor.digest) in distribution.referrers(target, subject.digest).digests
     except (RegistryError, ContentError) as error:
-        yield Fault(str(target), first_line(error), (str(image.reference),))
+        yield Fault(str(target), error.message, (str(image.reference),))
         return
     if not listed:
         yield Fault(str(target), "it is there, but not listed as a referrer: load again", (str(image.reference),))

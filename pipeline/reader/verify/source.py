@@ -10,7 +10,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Descriptor, Digest, Manifest
 from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
 from pipeline.reader.verify.findings import Fault, Report
-from pipeline.reader.verify.hashing import Checksums, first_line, hash_everything
+from pipeline.reader.verify.hashing import Checksums, hash_everything
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import VolumeSet, find
@@ -32,7 +32,7 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     except ForeignArchiveError:
         raise
     except ArchiveError as error:
-        faults.append(Fault(path.name, first_line(error)))
+        faults.append(Fault(path.name, error.message))
         faults += sums.compare(lambda size: interruption.check()) if sums else ()
         return Report(str(path), 0, 0, volumes.size, tuple(faults), count, is_readable=False)
     contents = _contents(store, faults)
@@ -53,7 +53,7 @@ def _contents(store: Store, faults: list[Fault]) -> Contents | None:
     try:
         contents = Contents(store)
     except ArchiveError as error:
-        faults.append(Fault(Path(store.place).name, first_line(error)))
+        faults.append(Fault(Path(store.place).name, error.message))
         return None
     faults += [Fault(Path(store.place).name, problem) for problem in contents.problems]
     return contents
@@ -84,7 +84,7 @@ def _walk(contents: Contents, descriptor: Descriptor, depth: int) -> Iterator[tu
             raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
         parsed = contents.parse(descriptor.digest)
     except ContentError as error:
-        yield descriptor, first_line(error)
+        yield descriptor, error.message
         return
     yield descriptor, ""
     if isinstance(parsed, Manifest):
@@ -108,4 +108,4 @@ def _metadata_faults(store: ArchiveStore) -> Iterator[Fault]:
         try:
             store.reader.read_metadata(name)
         except ArchiveError as error:
-            yield Fault(name, first_line(error))
+            yield Fault(name, error.message)

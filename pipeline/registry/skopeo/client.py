@@ -38,7 +38,7 @@ from pipeline.registry.skopeo.messages import WRONG_BYTES, Words, check_local, c
 from pipeline.registry.throttle import GivenUp
 
 OLDEST = (1, 9, 3)
-INSTALL = "TIP: install it, e.g. 'apt-get install skopeo', 'dnf install skopeo' or 'brew install skopeo'"
+INSTALL = "install it, e.g. 'apt-get install skopeo', 'dnf install skopeo' or 'brew install skopeo'"
 INSPECT_TIMEOUT = 60.0
 """Seconds for a manifest or a config, of which none is large."""
 HELPER_TIMEOUT = 60.0
@@ -241,7 +241,7 @@ def find_program() -> tuple[str, ...]:
     """The command that starts skopeo, checked once. Raises EnvironmentProblem when it is missing or too old."""
     path = shutil.which("skopeo")
     if path is None:
-        raise EnvironmentProblem(f"skopeo is not installed, or not on the PATH\n{INSTALL}")
+        raise EnvironmentProblem("skopeo is not installed, or not on the PATH", tip=INSTALL)
     try:
         result = subprocess.run(
             [path, "--version"], capture_output=True, errors="replace", check=False, timeout=VERSION_TIMEOUT
@@ -251,10 +251,12 @@ def find_program() -> tuple[str, ...]:
         version, answer = "", str(error)
     match = re.search(r"version (\d+)\.(\d+)\.(\d+)", version)
     if match is None:
-        raise EnvironmentProblem(f"'{path} --version' does not answer as skopeo does: {answer}\n{INSTALL}")
+        raise EnvironmentProblem(f"'{path} --version' does not answer as skopeo does: {answer}", tip=INSTALL)
     if tuple(map(int, match.groups())) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise EnvironmentProblem(f"skopeo {'.'.join(match.groups())} is too old; {oldest} is the oldest that works\n{INSTALL}")
+        raise EnvironmentProblem(
+            f"skopeo {'.'.join(match.groups())} is too old; {oldest} is the oldest that works", tip=INSTALL
+        )
     setpriv = shutil.which("setpriv")
     # Rather than preexec_fn, which is not safe with threads. Without it (not Linux) only kill -9 leaves a child behind.
     return (setpriv, "--pdeathsig", "KILL", path) if setpriv and os.uname().sysname == "Linux" else (path,)
@@ -268,7 +270,7 @@ def _environment(access: Access) -> dict[str, str]:
             path = Path(value).expanduser().absolute()
             if not path.exists() and not access.authfile:
                 raise EnvironmentProblem(
-                    f"{name} names {path}, which does not exist\nTIP: log in with 'skopeo login', or unset {name}"
+                    f"{name} names {path}, which does not exist", tip=f"log in with 'skopeo login', or unset {name}"
                 )
             environment[name] = str(path)
     return environment

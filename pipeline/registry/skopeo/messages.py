@@ -87,12 +87,12 @@ def check_local(message: str, ours: tuple[str, ...]) -> None:
         if ours and path.startswith(ours):
             if problem in _FULL:
                 raise EnvironmentProblem(
-                    f"the disk of the cache is full; what was complete is kept\n{shortened(message)}\n"
-                    "TIP: free some space and run the same command again"
+                    f"the disk of the cache is full; what was complete is kept\n{shortened(message)}",
+                    tip="free some space and run the same command again",
                 )
             raise EnvironmentProblem(
-                f"the cache cannot be written: {shortened(message)}\n"
-                "TIP: see to it, or name another folder with -cache, and run the same command again"
+                f"the cache cannot be written: {shortened(message)}",
+                tip="see to it, or name another folder with -cache, and run the same command again",
             )
 
 

@@ -92,7 +92,7 @@ class ArchiveReader(abc.ABC):
             yield held
 
     def _damaged(self, digest: Digest, entry: BlobEntry, reason: str) -> ArchiveError:
-        return ArchiveError(f"{digest} is damaged in {self._place(digest, entry)}: {reason}\nTIP: copy the archive again")
+        return ArchiveError(f"{digest} is damaged in {self._place(digest, entry)}: {reason}", tip="copy the archive again")
 
     @abc.abstractmethod
     def _content(self, digest: Digest, entry: BlobEntry, start: int, stop: int) -> Iterator[bytes]:
@@ -128,7 +128,7 @@ class _PackedReader(ArchiveReader):
             skip = file.start + len(data) - frame.start
             data += self._unpack_frame(frame, path)[skip : skip + file.size - len(data)]
         if Digest.of(data, file.digest.algorithm) != file.digest:
-            raise ArchiveError(f"{path} is damaged in {self._place()}\nTIP: copy the archive again")
+            raise ArchiveError(f"{path} is damaged in {self._place()}", tip="copy the archive again")
         return data
 
     def _unpack_frame(self, frame: MetadataFrame, path: str) -> bytes:
@@ -140,7 +140,7 @@ class _PackedReader(ArchiveReader):
             data = self._framing.unpack(self._volumes.read(frame.offset, frame.length), frame.size)
         except FrameError as error:
             where = self._volumes.names(frame.offset, frame.length)
-            raise ArchiveError(f"{path} is damaged in {where}: {error}\nTIP: copy the archive again") from error
+            raise ArchiveError(f"{path} is damaged in {where}: {error}", tip="copy the archive again") from error
         self._last_frame = frame, data
         return data
 
@@ -200,7 +200,7 @@ def _read_index(volumes: VolumeSet, trailer: Trailer, framing: Framing) -> Archi
         return ArchiveIndex.from_bytes(data)
     except FrameError as error:
         where = volumes.names(trailer.offset, trailer.length)
-        raise ArchiveError(f"the {INDEX_NAME} in {where} is damaged: {error}\nTIP: copy the archive again") from error
+        raise ArchiveError(f"the {INDEX_NAME} in {where} is damaged: {error}", tip="copy the archive again") from error
 
 
 class _FolderReader(ArchiveReader):

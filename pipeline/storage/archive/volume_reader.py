@@ -84,14 +84,14 @@ def find(path: Path) -> VolumeSet:
         return VolumeSet((path,))
     volumes = _numbered(path)
     if not volumes:
-        raise ArchiveError(f"there is no {path}, and no {path}.part0\nTIP: name the archive or one of its volumes")
+        raise ArchiveError(f"there is no {path}, and no {path}.part0", tip="name the archive or one of its volumes")
     paths: dict[int, Path] = {}
     for number, volume in volumes:
         if number in paths:
-            raise ArchiveError(f"{paths[number]} and {volume} have the same number\nTIP: remove the one that does not belong")
+            raise ArchiveError(f"{paths[number]} and {volume} have the same number", tip="remove the one that does not belong")
         paths[number] = volume
     if missing := [_sibling(volumes[0][1], number) for number in range(max(paths)) if number not in paths]:
-        raise ArchiveError("missing: " + ", ".join(map(str, missing)) + "\nTIP: put all volumes into one folder")
+        raise ArchiveError("missing: " + ", ".join(map(str, missing)), tip="put all volumes into one folder")
     return VolumeSet(tuple(paths[number] for number in range(len(paths))))
 
 
@@ -105,8 +105,8 @@ def read_trailer(volumes: VolumeSet) -> tuple[Trailer, Framing]:
         raise _missing_end(volumes)
     if found[0].version != INDEX_VERSION:
         raise ArchiveError(
-            f"{volumes.paths[-1]} says it is an archive of version {found[0].version}; this program reads {INDEX_VERSION}\n"
-            "TIP: unpack it with tar and name the folder, or use a newer program"
+            f"{volumes.paths[-1]} says it is an archive of version {found[0].version}; this program reads {INDEX_VERSION}",
+            tip="unpack it with tar and name the folder, or use a newer program",
         )
     _check_sizes(volumes)
     _check_total(volumes, found[0].stream_size)
@@ -122,7 +122,7 @@ def check_places(volumes: VolumeSet, samples: Samples) -> None:
             what = f"holds what belongs into {volumes.paths[places[0]]}" if places else "is of another archive or damaged"
             problems.append(f"{path} {what}")
     if problems:
-        raise ArchiveError("; ".join(problems) + "\nTIP: copy the volumes again, under the names they had")
+        raise ArchiveError("; ".join(problems), tip="copy the volumes again, under the names they had")
 
 
 def _fits(volumes: VolumeSet, samples: Samples, number: int, start: int) -> bool | None:
@@ -154,19 +154,19 @@ def _missing_end(volumes: VolumeSet) -> ArchiveError:
     first, last = volumes.paths[0], volumes.paths[-1]
     if not begins and not ends:
         return ForeignArchiveError(
-            f"{first} was not written by this program (or its end is missing), so it cannot be read in place\n"
-            "TIP: unpack it with tar and name the folder"
+            f"{first} was not written by this program (or its end is missing), so it cannot be read in place",
+            tip="unpack it with tar and name the folder",
         )
     if ends or begins[0] != first:
         what = f"{ends[0]} holds the end of the archive" if ends else f"{begins[0]} holds the start of the archive"
-        return ArchiveError(f"the volumes are out of order: {what}\nTIP: copy the volumes again, under the names they had")
+        return ArchiveError(f"the volumes are out of order: {what}", tip="copy the volumes again, under the names they had")
     _check_sizes(volumes)
     if _VOLUME.fullmatch(last.name) and volumes.sizes[-1] == volumes.part_size:
         return ArchiveError(
-            f"the archive does not end with {last}: {_sibling(last, len(volumes.paths))} is missing, or {last.name} truncated\n"
-            "TIP: put all volumes into one folder"
+            f"the archive does not end with {last}: {_sibling(last, len(volumes.paths))} is missing, or {last.name} truncated",
+            tip="put all volumes into one folder",
         )
-    return ArchiveError(f"{last} is truncated: it has {volumes.sizes[-1]} bytes, and the end is missing\nTIP: copy it again")
+    return ArchiveError(f"{last} is truncated: it has {volumes.sizes[-1]} bytes, and the end is missing", tip="copy it again")
 
 
 def _check_sizes(volumes: VolumeSet) -> None:
@@ -176,7 +176,7 @@ def _check_sizes(volumes: VolumeSet) -> None:
         wrong.append(len(volumes.sizes) - 1)
     if wrong:
         sizes = ", ".join(f"{volumes.paths[n]} ({volumes.sizes[n]} bytes)" for n in wrong)
-        raise ArchiveError(f"not as long as the other volumes ({volumes.part_size} bytes): {sizes}\nTIP: copy them again")
+        raise ArchiveError(f"not as long as the other volumes ({volumes.part_size} bytes): {sizes}", tip="copy them again")
 
 
 def _check_total(volumes: VolumeSet, stream_size: int) -> None:
@@ -184,10 +184,11 @@ def _check_total(volumes: VolumeSet, stream_size: int) -> None:
         return
     last = volumes.paths[-1]
     if len(volumes.paths) == 1 and not _VOLUME.fullmatch(last.name):
-        raise ArchiveError(f"{last} has {volumes.size} bytes, but was written with {stream_size}\nTIP: copy it again")
+        raise ArchiveError(f"{last} has {volumes.size} bytes, but was written with {stream_size}", tip="copy it again")
     raise ArchiveError(
         f"{last} ends an archive of {stream_size} bytes, the volumes here have {volumes.size}: "
-        "it is of another archive, or volumes are missing\nTIP: copy all volumes again, under the names they had"
+        "it is of another archive, or volumes are missing",
+        tip="copy all volumes again, under the names they had",
     )
 
 

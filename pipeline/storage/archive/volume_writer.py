@@ -175,8 +175,7 @@ class _File:
 
 
 def _problem(path: Path, error: OSError) -> EnvironmentProblem:
-    tip = _TIPS.get(error.errno or 0)
-    return EnvironmentProblem(f"cannot write {path}: {error.strerror}" + (f"\nTIP: {tip}" if tip else ""))
+    return EnvironmentProblem(f"cannot write {path}: {error.strerror}", tip=_TIPS.get(error.errno or 0, ""))
 
 
 _sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)

@@ -13,7 +13,7 @@ from pipeline import __version__
 from pipeline.acts.engine import Status
 from pipeline.acts.progress import Tracker
 from pipeline.core.bundle import Bundle, BundleImage
-from pipeline.core.errors import ContentError
+from pipeline.core.errors import ContentError, ImageToolsError
 from pipeline.core.oci import Descriptor, Digest, Manifest
 from pipeline.steps.choose import Attachment, Choice, PlatformImage, everything
 from pipeline.steps.tar import image_entry, platform_entry
@@ -49,7 +49,7 @@ class Run:
     files: Sequence[PackedFile]
     fetched: int
     repacked: bool
-    kept: str
+    kept: ImageToolsError | None
     planned: bool
     tracker: Tracker
     verified: int = 0
@@ -88,7 +88,7 @@ def collect(run: Run) -> Report:
         VERSION,
         f"image-tools {__version__}",
         _outcome(run),
-        _text(run.kept.partition("\n")[0]).replace(f"{run.bundle.output.destination.parent}/", ""),
+        _text(run.kept.message if run.kept else "").replace(f"{run.bundle.output.destination.parent}/", ""),
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.tracker.started_at)),
         round(time.time() - run.tracker.started_at, 3),
         _text(run.bundle.output.destination.name),

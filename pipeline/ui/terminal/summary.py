@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.acts.plan import Need, Plan
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
+from pipeline.core.errors import ImageToolsError
 from pipeline.storage.records.packed import PackedFile
 from pipeline.ui.terminal.style import columns, styled
 from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text
@@ -36,7 +37,7 @@ class Summary:
     seconds: Mapping[str, float]
     repacked: bool
     files: Sequence[PackedFile]
-    kept: str
+    kept: ImageToolsError | None
     report: Path | None
     how_to_go_on: str
     verified: int = 0
@@ -121,7 +122,7 @@ def print_summary(summary: Summary) -> None:
     print_lost(summary.lost)
     print()
     if summary.kept:
-        print(harmless(summary.kept))
+        print(harmless(str(summary.kept)))
     elif bundle.is_cache and summary.saved:
         print(f"{_shown(bundle.output.destination)} is the bundle")
     elif summary.saved:
