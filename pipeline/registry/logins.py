@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core import files
-from pipeline.registry.skopeo.client import ask_helper
+from pipeline.registry.login_helper import ask_helper
 
 AskHelper = Callable[[str, str], tuple[str, str] | None]
 

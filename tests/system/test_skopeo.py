@@ -254,10 +254,8 @@ def refused() -> str:
     return str(caught.value)
 
 
-def test_the_real_one_is_found_and_dies_with_us() -> None:
-    program = find_program()
-    assert program[-1].endswith("/skopeo")
-    assert program[1:-1] == ("--pdeathsig", "KILL")
+def test_the_real_one_is_found() -> None:
+    assert find_program().endswith("/skopeo")
 
 
 def test_a_missing_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -279,7 +277,7 @@ def test_any_that_is_new_enough(stand_in: StandIn) -> None:
     for version in ("1.9.3", "1.9.10", "1.10.0", "1.22.0", "2.0.0", "1.14.0-dev", "1.22.0 commit: 0123456"):
         find_program.cache_clear()
         program = stand_in(version=f"skopeo version {version}")
-        assert find_program()[-1] == str(program)
+        assert find_program() == str(program)
 
 
 def test_one_that_is_something_else(stand_in: StandIn) -> None:

@@ -1,36 +1,31 @@
-"""The edge to skopeo: the only importer of plumbum. Subprocesses start here and nowhere else.
+"""skopeo, run once for each request: bytes that a registry served, or ``RegistryError`` with a cause.
 
-In come references and folders, out go bytes that registries served, or ``RegistryError`` with a cause. Promises: each
-skopeo runs in a session of its own, is killed with its whole group on an interruption, and dies with us where Linux can do
-that; what can pass is tried again with growing pauses, what cannot is not; a registry that says "too many requests" slows
-down all its workers together, from its first such answer on; one that says nothing, or too much, is cut off; no secret stands
-in an argument, a log line or an error.
+Promises: a running skopeo is killed on an interruption; what can pass is tried again with growing pauses, what cannot is not;
+a registry that says "too many requests" slows down all its workers together, from its first such answer on; one that says
+nothing, or too much, is cut off; no secret stands in an argument, a log line or an error.
 
-skopeo 1.9.3 is the oldest that works. What its messages mean is in ``skopeo_words``.
+skopeo 1.9.3 is the oldest that works. What its messages mean is in ``messages``.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import selectors
 import shlex
 import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from plumbum import local
-
+from pipeline.core import process
 from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, ContentError, EnvironmentProblem, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
+from pipeline.core.process import Process
 from pipeline.core.redact import redact
 from pipeline.core.reference import Reference
 from pipeline.registry.retry import LONGEST_WAIT, Attempts, WrongBytes
@@ -41,8 +36,6 @@ OLDEST = (1, 9, 3)
 INSTALL = "install it, e.g. 'apt-get install skopeo', 'dnf install skopeo' or 'brew install skopeo'"
 INSPECT_TIMEOUT = 60.0
 """Seconds for a manifest or a config, of which none is large."""
-HELPER_TIMEOUT = 60.0
-"""Seconds for a credential helper, which may ask the user to unlock a keychain."""
 VERSION_TIMEOUT = 30.0
 """Seconds for ``skopeo --version``, on a disk that sleeps, say."""
 STALL_TIMEOUT = 120.0
@@ -57,8 +50,6 @@ MARGIN = 16 * 1024 * 1024
 
 _T = TypeVar("_T")
 
-_HELPER = re.compile(r"[A-Za-z0-9._-]+")
-
 
 class Skopeo:
     """Runs skopeo with one ``Access``. Safe to use from many threads. Raises EnvironmentProblem where it cannot run."""
@@ -69,7 +60,7 @@ class Skopeo:
         self._access = access
         self._interruption = interruption
         self._environment = _environment(access)
-        self._program = (*find_program(), *_registries_conf())
+        self._program = (find_program(), *_registries_conf())
 
     @property
     def has_policy(self) -> bool:
@@ -184,19 +175,20 @@ class Skopeo:
             self.attempts.throttle.hold(registry, seconds)
 
         words = Words(too_many)
-        process = self._start(arguments, cwd)
-        with process, self._interruption.stopping(lambda: _kill(process)):
+        command = [*self._program, "--debug", *arguments]  # for messages.Words; the rest of it is dropped
+        with (
+            process.running(command, cwd=cwd, env=self._environment) as skopeo,
+            self._interruption.stopping(lambda: process.kill(skopeo)),
+        ):
             try:
-                out = _communicate(process, watch, words)
+                out = _communicate(skopeo, watch, words)
             except RegistryError:
                 # Killed by an interruption, it may seem to be stalled.
                 self._interruption.check()
                 raise
-            finally:
-                _kill(process)
-        log.debug("skopeo %s: exit %d, %.2f s", shlex.join(arguments), process.returncode, time.monotonic() - started)
+        log.debug("skopeo %s: exit %d, %.2f s", shlex.join(arguments), skopeo.returncode, time.monotonic() - started)
         self._interruption.check()
-        if process.returncode == 0:
+        if skopeo.returncode == 0:
             return out
         message = message_of(words.text)
         check_local(message, ours)
@@ -204,50 +196,17 @@ class Skopeo:
         shown = f"{cause.value}: {shortened(message)}"
         raise WrongBytes(shown) if cause.can_pass and WRONG_BYTES.search(shown) else RegistryError(shown, cause)
 
-    def _start(self, arguments: Sequence[str], cwd: Path | None) -> subprocess.Popen[bytes]:
-        program, *first = self._program
-        process: subprocess.Popen[bytes] = local[program].popen(
-            [*first, "--debug", *arguments],  # for _TOO_MANY; the rest of it is dropped
-            cwd=str(cwd) if cwd else None,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            new_session=True,
-        )  # type: ignore[assignment]  # plumbum's class decodes nothing, whatever its annotation says
-        return process
-
-
-def ask_helper(name: str, registry: str) -> tuple[str, str] | None:
-    """User and password for a registry from ``docker-credential-NAME``, or None where it has none or cannot be asked.
-
-    Protocol: https://github.com/docker/docker-credential-helpers.
-    """
-    program = shutil.which(f"docker-credential-{name}") if _HELPER.fullmatch(name) else None
-    if program is None:
-        log.warning("there is no docker-credential-%s on the PATH, which holds the login to %s", name, registry)
-        return None
-    try:
-        result = subprocess.run(
-            [program, "get"], input=registry.encode(), capture_output=True, check=False, timeout=HELPER_TIMEOUT
-        )
-        document = json.loads(result.stdout) if result.returncode == 0 else {}
-        return (str(document["Username"]), str(document["Secret"])) if document else None
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
-        log.warning("docker-credential-%s gives no login to %s", name, registry)
-        return None
-
 
 @functools.cache
-def find_program() -> tuple[str, ...]:
-    """The command that starts skopeo, checked once. Raises EnvironmentProblem when it is missing or too old."""
+def find_program() -> str:
+    """The path of skopeo, checked once. Raises EnvironmentProblem when it is missing or too old."""
     path = shutil.which("skopeo")
     if path is None:
         raise EnvironmentProblem("skopeo is not installed, or not on the PATH", tip=INSTALL)
     try:
-        result = subprocess.run(
-            [path, "--version"], capture_output=True, errors="replace", check=False, timeout=VERSION_TIMEOUT
-        )
-        version, answer = result.stdout, redact(result.stderr.strip())
-    except (OSError, subprocess.TimeoutExpired) as error:
+        _, out, err = process.run([path, "--version"], timeout=VERSION_TIMEOUT)
+        version, answer = out.decode(errors="replace"), redact(err.decode(errors="replace").strip())
+    except OSError as error:
         version, answer = "", str(error)
     match = re.search(r"version (\d+)\.(\d+)\.(\d+)", version)
     if match is None:
@@ -257,16 +216,14 @@ def find_program() -> tuple[str, ...]:
         raise EnvironmentProblem(
             f"skopeo {'.'.join(match.groups())} is too old; {oldest} is the oldest that works", tip=INSTALL
         )
-    setpriv = shutil.which("setpriv")
-    # Rather than preexec_fn, which is not safe with threads. Without it (not Linux) only kill -9 leaves a child behind.
-    return (setpriv, "--pdeathsig", "KILL", path) if setpriv and os.uname().sysname == "Linux" else (path,)
+    return path
 
 
 def _environment(access: Access) -> dict[str, str]:
-    """Our environment, with the paths in it made absolute: skopeo runs in the cache, not where the user is."""
-    environment = dict(os.environ)
+    """Paths of our environment, made absolute: skopeo runs in the cache, not where the user is."""
+    environment = {}
     for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG"):
-        if value := environment.get(name):
+        if value := os.environ.get(name):
             path = Path(value).expanduser().absolute()
             if not path.exists() and not access.authfile:
                 raise EnvironmentProblem(
@@ -306,14 +263,14 @@ class _Watch:
         self._since = time.monotonic() + seconds
 
 
-def _communicate(process: subprocess.Popen[bytes], watch: _Watch, words: Words) -> bytes:
-    """The standard output of ``process`` when it has ended; ``words`` takes its standard error."""
-    assert process.stdout and process.stderr
+def _communicate(skopeo: Process, watch: _Watch, words: Words) -> bytes:
+    """The standard output of ``skopeo`` when it has ended; ``words`` takes its standard error."""
+    assert skopeo.stdout and skopeo.stderr
     out = bytearray()
     next_look = time.monotonic() + POLL
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ, out)
-        selector.register(process.stderr, selectors.EVENT_READ, words)
+        selector.register(skopeo.stdout, selectors.EVENT_READ, out)
+        selector.register(skopeo.stderr, selectors.EVENT_READ, words)
         while selector.get_map():
             for key, _ in selector.select(max(0.0, next_look - time.monotonic())):
                 data = os.read(key.fd, 1 << 16)
@@ -324,7 +281,7 @@ def _communicate(process: subprocess.Popen[bytes], watch: _Watch, words: Words) 
             if time.monotonic() >= next_look:
                 watch.look()
                 next_look = time.monotonic() + POLL
-    process.wait()
+    skopeo.wait()
     return bytes(out)
 
 
@@ -337,13 +294,3 @@ def bytes_below(folder: Path) -> int:
     except OSError:
         pass
     return total
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the whole group: skopeo may have started a credential helper."""
-    if process.returncode is not None:
-        return
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        process.kill()
