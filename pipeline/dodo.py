@@ -32,8 +32,8 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Descriptor, Digest
 from pipeline.core.reference import Reference
 from pipeline.steps import split
-from pipeline.steps.choose import Choice, everything
-from pipeline.steps.tar import SavedImage
+from pipeline.steps.choose import Choice
+from pipeline.steps.chosen import ChosenImage
 from pipeline.storage.records.packed import read_finished
 from pipeline.ui import terminal
 
@@ -193,11 +193,10 @@ class _Graph:
     def _plan_by_records(self) -> bool:
         """Hold the run to what the records say: a tag that turns out to have moved fails, to be run again."""
         for context in self._shops:
-            for image in context.bundle.images:
-                choice = context.known_choice(image)
-                if choice is None:
-                    return False
-                context.planned[image.reference] = choice
+            chosen = {item.image.reference: item for item in context.chosen(context.bundle.images)}
+            if not all(image.reference in chosen for image in context.bundle.images):
+                return False
+            context.planned.update(chosen)
         return True
 
     def _by_reference(self) -> dict[str, list[tuple[SaveContext, BundleImage]]]:
@@ -212,21 +211,19 @@ class _Graph:
         seen: set[str] = set()
         failures = {name for context in self._shops for name in context.errors}
         for context in self._shops:
-            saved: list[SavedImage] = []
-            lacking: list[str] = []
-            for image in context.bundle.images:
-                names = {f"resolve:{image.reference}", f"referrers:{context.bundle.name}:{image.reference}"}
-                choice = None if names & failures else context.known_choice(image)
-                if choice is None and runs:
-                    lacking.append(image.text)
-                    continue
-                saved.append(SavedImage(image, choice or _UNKNOWN))
-                for part, own in everything([(image, choice or _UNKNOWN)]):
-                    yield from _new(save_tasks.copy_tasks(context, part, own), seen)
+            wanted = [image for image in context.bundle.images if not _act_1_tasks(context, image) & failures]
+            chosen = context.chosen(wanted)
+            known = {item.image.reference for item in chosen}
+            unknown = [image for image in context.bundle.images if image.reference not in known]
+            if not runs:
+                chosen = [*chosen, *(ChosenImage(image, _UNKNOWN, ()) for image in unknown)]
+            for item in chosen:
+                yield from _new(save_tasks.copy_tasks(context, item), seen)
+            lacking = [image.text for image in unknown] if runs else []
             if lacking:
                 yield from _cannot_pack(context.bundle, lacking)
             else:
-                for task in save_tasks.pack_tasks(context, saved):
+                for task in save_tasks.pack_tasks(context, chosen):
                     yield {**task, "clean": [self._cleaner(context)]} if task["basename"] == "split" else task
 
     def _hold_cache(self) -> None:
@@ -257,6 +254,10 @@ class _Graph:
             split.remove(context.state, context.bundle)
 
         return remove_finished_files
+
+
+def _act_1_tasks(context: SaveContext, image: BundleImage) -> set[str]:
+    return {f"resolve:{image.reference}", f"referrers:{context.bundle.name}:{image.reference}"}
 
 
 def _new(made: Iterator[TaskDict], seen: set[str]) -> Iterator[TaskDict]:

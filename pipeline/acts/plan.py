@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core import files
-from pipeline.core.bundle import Bundle, BundleImage
-from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
+from pipeline.core.bundle import Bundle
+from pipeline.core.errors import EnvironmentProblem, UsageError
 from pipeline.core.oci import Descriptor, Digest
-from pipeline.steps.choose import Choice, everything
+from pipeline.steps.chosen import ChosenImage
 from pipeline.storage.cache import Cache
 from pipeline.storage.records.packed import Finished
 
@@ -67,34 +67,34 @@ class Need:
         return self.needed <= self.free
 
 
-def make_plan(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Plan:
+def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     """What of the chosen images is here. (The layers of a schema 1 image are not known before it is copied.)"""
     blobs: dict[Digest, Descriptor] = {}
     platforms = referrers = size = 0
-    for image, choice in everything(chosen):
-        for platform in choice.platforms:
-            platforms, referrers = (platforms + 1, referrers) if image.about is None else (platforms, referrers + 1)
-            try:
-                closure = cache.closure(platform.descriptor)
-            except ContentError:
-                continue
+    for item in chosen:
+        for closure in item.closures:
             size += sum(blob.size for blob in closure)
             blobs.update((blob.digest, blob) for blob in closure)
+        if item.is_referrer:
+            referrers += len(item.closures)
+        else:
+            platforms += len(item.closures)
     total = sum(blob.size for blob in blobs.values())
     here = sum(blob.size for blob in blobs.values() if cache.has(blob))
-    return Plan(len(chosen), platforms, len(blobs), total, here, size - total, referrers)
+    images = sum(not item.is_referrer for item in chosen)
+    return Plan(images, platforms, len(blobs), total, here, size - total, referrers)
 
 
-def fetch_order(cache: Cache, chosen: Sequence[tuple[BundleImage, Choice]]) -> Mapping[PlatformKey, frozenset[PlatformKey]]:
+def fetch_order(cache: Cache, chosen: Sequence[ChosenImage]) -> Mapping[PlatformKey, frozenset[PlatformKey]]:
     """Which image/arches should be copied before which, so that a missing layer that several share is fetched by one.
 
     Of those that lack a layer, the one that lacks the fewest bytes goes first, as the others can go on the soonest then.
     """
     lacking: list[tuple[int, PlatformKey, tuple[Descriptor, ...]]] = []
-    for image, choice in everything(chosen):
-        for platform in choice.platforms:
-            missing = cache.missing(platform.descriptor)
-            lacking.append((sum(blob.size for blob in missing), (str(image.reference), platform.slug), missing))
+    for item in chosen:
+        for platform, closure in item.platforms:
+            missing = tuple(blob for blob in closure if not cache.has(blob))
+            lacking.append((sum(blob.size for blob in missing), (str(item.image.reference), platform.slug), missing))
     first: dict[Digest, PlatformKey] = {}
     order: dict[PlatformKey, frozenset[PlatformKey]] = {}
     for _, key, missing in sorted(lacking, key=lambda item: item[0]):

@@ -23,8 +23,8 @@ from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToo
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about, log
 from pipeline.core.oci import SCHEMA1_TYPES
-from pipeline.steps.choose import Choice, everything
-from pipeline.steps.tar import SavedImage
+from pipeline.core.reference import Reference
+from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.ui import terminal
 
 
@@ -64,37 +64,37 @@ class Save:
         chosen = self.resolve(images) if images else []
         if chosen:
             self._copy(chosen, self._check_room(chosen))
-        self.result.saved.sort(key=lambda item: item.image.m_id)
 
     def _forget(self, images: Sequence[BundleImage]) -> None:
         """An image that is entered once more counts once, with what becomes of it now."""
         again = {image.reference for image in images}
-        self.result.saved = [item for item in self.result.saved if item.image.reference not in again]
+        stay = [item for item in self.result.saved if not item.is_referrer and item.image.reference not in again]
+        self.result.saved = needed_by(stay, _by_name(self.result.saved))
         self.result.failures = {i: why for i, why in self.result.failures.items() if i.reference not in again}
         self.result.reused = {image for image in self.result.reused if image.reference not in again}
 
     # Act 1
 
-    def resolve(self, images: Sequence[BundleImage]) -> list[tuple[BundleImage, Choice]]:
-        """Act 1: what every tag names, and which platforms of it are asked for."""
+    def resolve(self, images: Sequence[BundleImage]) -> list[ChosenImage]:
+        """Act 1: what every tag names, which platforms of it are asked for, and what refers to them."""
         self.context.tracker.begin("resolving", len(images), 0, "resolve")
         made = {image: list(self._resolving(image)) for image in images}
         results = self._run(chain.from_iterable(made.values()))
-        chosen = []
+        steps = {image: [f"{task['basename']}:{task['name']}" for task in made[image]] for image in images}
+        chosen = self.context.chosen(image for image in images if all(results[step].ok for step in steps[image]))
+        known = _by_name(chosen)
         for image in images:
-            steps = [f"{task['basename']}:{task['name']}" for task in made[image]]
-            choice = self.context.known_choice(image) if all(results[step].ok for step in steps) else None
-            if choice is None:
-                reasons = [results[step].message for step in steps if results[step].message]
+            if image.reference not in known:
+                reasons = [results[step].message for step in steps[image] if results[step].message]
                 self.result.failures[image] = (reasons or ["it could not be read from the cache; run the command again"])[0]
                 continue
+            choice = known[image.reference].choice
             level = logging.WARNING if choice.top.media_type in SCHEMA1_TYPES else logging.INFO
             with about(image.m_id):
                 for note in choice.notes:
                     log.log(level, "%s: %s", image.reference, note)
-            chosen.append((image, choice))
         if any(image.referrers is not None for image in images):
-            found, requests = sum(len(choice.referrers) for _, choice in chosen), self.context.distribution.requests
+            found, requests = sum(len(item.referrers) for item in chosen), self.context.distribution.requests
             log.info("%d signatures and other referrers found, in %d requests", found, requests)
         return chosen
 
@@ -111,13 +111,13 @@ class Save:
         order = plan.make_plan(self.context.cache, chosen)
         terminal.print_plan(order, plan.needs(self.context.cache, self._bundle, order, self._earlier.finished))
         terminal.print_failures(self.result.failures)
-        terminal.print_lost({image: choice.lost for image, choice in chosen if choice.lost})
-        self.result.saved = [SavedImage(image, choice) for image, choice in chosen]
+        terminal.print_lost({item.image: item.lost for item in chosen if item.lost})
+        self.result.saved = chosen
         if report_file is not None:
             save_result.write_report(self.context, self.result, None, report_file, planned=True)
         plan.check_file_size(self._bundle, order)
 
-    def _check_room(self, chosen: Sequence[tuple[BundleImage, Choice]]) -> plan.Plan:
+    def _check_room(self, chosen: Sequence[ChosenImage]) -> plan.Plan:
         order = plan.make_plan(self.context.cache, chosen)
         plan.check_file_size(self._bundle, order)
         needs = plan.needs(self.context.cache, self._bundle, order, self._earlier.finished)
@@ -128,38 +128,43 @@ class Save:
 
     # Act 2
 
-    def _copy(self, chosen: Sequence[tuple[BundleImage, Choice]], figures: plan.Plan) -> None:
+    def _copy(self, chosen: Sequence[ChosenImage], figures: plan.Plan) -> None:
         """Act 2: bring every platform's blobs here, and write the indexes."""
         self.context.tracker.begin("copying", figures.copies, figures.to_fetch, "copy")
         order = plan.fetch_order(self.context.cache, chosen)
-        whole = everything(chosen)
-        results = self._run(
-            task for image, choice in whole for task in save_tasks.copy_tasks(self.context, image, choice, order)
-        )
-        for image, choice in chosen:
-            reason = self._reason_of_failure(image, choice, results)
+        results = self._run(task for item in chosen for task in save_tasks.copy_tasks(self.context, item, order))
+        known = _by_name(chosen)
+        listed = [item for item in self.result.saved if not item.is_referrer]
+        for item in chosen:
+            if item.is_referrer:
+                continue
+            parts = needed_by([item], known)
+            reason = self._reason_of_failure(parts, results)
             if reason is None:
-                self.result.saved.append(SavedImage(image, choice))
-                self._count_reused(image, choice, results)
+                listed.append(item)
+                self._count_reused(parts, results)
             else:
-                self.result.failures[image] = reason
+                self.result.failures[item.image] = reason
+        listed.sort(key=lambda item: item.image.m_id)
+        self.result.saved = needed_by(listed, _by_name(self.result.saved) | known)
 
-    def _count_reused(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> None:
-        parts = everything([(image, choice)])
-        copies = [results[f"copy:{save_tasks.copy_name(part, each)}"] for part, own in parts for each in own.platforms]
+    def _count_reused(self, parts: Sequence[ChosenImage], results: Mapping[str, TaskResult]) -> None:
+        image = parts[0].image
+        copies = [results[f"copy:{save_tasks.copy_name(part.image, each)}"] for part in parts for each in part.choice.platforms]
         self.result.reused.discard(image)
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
             self.result.reused.add(image)
 
-    def _reason_of_failure(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> str | None:
-        """Why an image is not whole. One whose signature is lacking is not."""
-        for part, own in everything([(image, choice)]):
-            reason = self._reason_of_part(part, own, results)
+    def _reason_of_failure(self, parts: Sequence[ChosenImage], results: Mapping[str, TaskResult]) -> str | None:
+        """Why an image, the first of ``parts``, is not whole. One whose signature is lacking is not."""
+        for part in parts:
+            reason = self._reason_of_part(part, results)
             if reason is not None:
-                return reason if part is image else f"{part.reference}, which refers to it: {reason}"
+                return reason if part is parts[0] else f"{part.image.reference}, which refers to it: {reason}"
         return None
 
-    def _reason_of_part(self, image: BundleImage, choice: Choice, results: Mapping[str, TaskResult]) -> str | None:
+    def _reason_of_part(self, part: ChosenImage, results: Mapping[str, TaskResult]) -> str | None:
+        image, choice = part.image, part.choice
         names = [f"copy:{save_tasks.copy_name(image, platform)}" for platform in choice.platforms]
         names.append(f"index:{self._bundle.name}:{image.reference}")
         for name, platform in zip(names, [*choice.platforms, None], strict=True):
@@ -201,7 +206,7 @@ class Save:
     def _pack_once(self) -> tuple[str, ...]:
         """Run act 3. Digests of the blobs that turned out to be damaged. Raises whatever else stopped it."""
         name = self._bundle.name
-        figures = plan.make_plan(self.context.cache, [(item.image, item.choice) for item in self.result.saved])
+        figures = plan.make_plan(self.context.cache, self.result.saved)
         self.context.tracker.begin("packing", 0, figures.total, "pack")
         results = self._run(save_tasks.pack_tasks(self.context, self.result.saved))
         self.result.repacked = results[f"compress:{name}"].status is Status.DONE
@@ -221,15 +226,17 @@ class Save:
         """The damaged blobs are gone from the cache: the copies that lack them, and only they, run again."""
         again, self.result.saved = self.result.saved, []
         self.context.errors.clear()
-        self.fetch([item.image for item in again])
+        self.fetch([item.image for item in again if not item.is_referrer])
 
     def _pack_without_damaged(self) -> None:
         """What is damaged after it was fetched again is the disk's fault: leave its images out."""
-        for item in self.result.saved:
-            parts = everything([(item.image, item.choice)])
-            if any(self.context.cache.missing(platform.descriptor) for _, own in parts for platform in own.platforms):
+        known = _by_name(self.result.saved)
+        listed = [item for item in self.result.saved if not item.is_referrer]
+        for item in listed:
+            parts = needed_by([item], known)
+            if any(self.context.cache.missing(each.descriptor) for part in parts for each in part.choice.platforms):
                 self.result.failures[item.image] = "its blobs are damaged as soon as they are written; check the disk"
-        self.result.saved = [item for item in self.result.saved if item.image not in self.result.failures]
+        self.result.saved = needed_by((item for item in listed if item.image not in self.result.failures), known)
         self.result.kept = self._reason_to_keep()
         if self.result.saved and not self.result.kept and self._pack_once():
             raise EnvironmentProblem("blobs are damaged as soon as they are written", tip="check the disk of the cache")
@@ -259,3 +266,7 @@ class Save:
         if self.context.fatal is not None:
             raise self.context.fatal
         return results
+
+
+def _by_name(chosen: Iterable[ChosenImage]) -> dict[Reference, ChosenImage]:
+    return {item.image.reference: item for item in chosen}

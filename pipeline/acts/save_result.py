@@ -6,6 +6,7 @@ made to read as the bundle that was saved last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ImageToolsError
 from pipeline.core.log import log
 from pipeline.steps import tar
-from pipeline.steps.tar import SavedImage
+from pipeline.steps.chosen import ChosenImage
 from pipeline.storage import cache
 from pipeline.storage.records.packed import Finished
 from pipeline.ui import terminal
@@ -28,7 +29,8 @@ from pipeline.ui import terminal
 class SaveResult:
     """What became of the images, and of the archive."""
 
-    saved: list[SavedImage] = field(default_factory=list)
+    saved: list[ChosenImage] = field(default_factory=list)
+    """Listed images in list order, then the referrers that come along."""
     reused: set[BundleImage] = field(default_factory=set)
     """Those saved of which nothing was copied in this run: all was here."""
     failures: dict[BundleImage, str] = field(default_factory=dict)
@@ -37,6 +39,10 @@ class SaveResult:
     repacked: bool = False
     verified: int = 0
     """Bytes of a bundle that stayed as it was, and was hashed again (``-verify``)."""
+
+    @property
+    def listed(self) -> list[ChosenImage]:
+        return [item for item in self.saved if not item.is_referrer]
 
 
 def remember(context: SaveContext, result: SaveResult, list_file: Path | None) -> None:
@@ -47,7 +53,7 @@ def remember(context: SaveContext, result: SaveResult, list_file: Path | None) -
     elif list_file is None or not files.same_file(failed_list, list_file):
         failed_list.unlink(missing_ok=True)
     record = {
-        "saved": [item.image.reference.listed for item in result.saved],
+        "saved": [item.image.reference.listed for item in result.listed],
         "failed": [image.reference.listed for image in result.failures],
     }
     files.write_if_changed(context.state.last_run, files.dump_json(record))
@@ -61,7 +67,7 @@ def write_lock(context: SaveContext, result: SaveResult) -> None:
     if result.failures:
         log.warning("%s is left as it was: a lock of only some images would lock the others out", path)
         return
-    if digest_lock.write(path, {str(item.image.reference): _locked(context, item) for item in result.saved}):
+    if digest_lock.write(path, {str(item.image.reference): _locked(context, item, result.saved) for item in result.listed}):
         log.info("wrote the lock %s", path)
 
 
@@ -75,7 +81,7 @@ def write_report(
         context.bundle,
         context.cache,
         context.state,
-        [(item.image, item.choice) for item in result.saved],
+        result.saved,
         frozenset(result.reused),
         result.failures,
         finished.files if finished else (),
@@ -91,12 +97,11 @@ def write_report(
 
 def tell(context: SaveContext, result: SaveResult, finished: Finished | None, how_to_go_on: str, report: Path | None) -> None:
     """The summary."""
-    chosen = [(item.image, item.choice) for item in result.saved]
     summary = terminal.Summary(
         context.bundle,
-        len(chosen),
+        len(result.listed),
         len(result.reused),
-        plan.make_plan(context.cache, chosen),
+        plan.make_plan(context.cache, result.saved),
         result.failures,
         context.fetched,
         context.tracker.seconds,
@@ -106,12 +111,13 @@ def tell(context: SaveContext, result: SaveResult, finished: Finished | None, ho
         report,
         how_to_go_on,
         result.verified,
-        {image: choice.lost for image, choice in chosen if choice.lost},
+        {item.image: item.lost for item in result.listed if item.lost},
     )
     terminal.print_summary(summary)
 
 
-def _locked(context: SaveContext, item: SavedImage) -> LockedImage:
+def _locked(context: SaveContext, item: ChosenImage, saved: Sequence[ChosenImage]) -> LockedImage:
+    along = {each.image.reference: each.image.about for each in saved}
     platforms = [(p.platform, tar.platform_entry(context.cache, item.image, p)) for p in item.choice.platforms]
     return LockedImage(
         digest_lock.asked(item.image),
@@ -122,5 +128,5 @@ def _locked(context: SaveContext, item: SavedImage) -> LockedImage:
             LockedPlatform(str(platform), entry.digest, sum(blob.size for blob in context.cache.closure(entry)))
             for platform, entry in platforms
         ),
-        None if item.image.referrers is None else tuple(e.image.about for e in item.choice.referrers if e.image.about),
+        None if item.image.referrers is None else tuple(about for name in item.referrers if (about := along[name])),
     )

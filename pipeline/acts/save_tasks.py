@@ -14,8 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,8 @@ from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo, bytes_below
 from pipeline.registry.throttle import RegistryPaused
 from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
-from pipeline.steps.choose import Choice, PlatformImage, everything
+from pipeline.steps.choose import Choice, PlatformImage
+from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
 from pipeline.storage.cache import INDEX, BundleState, Cache
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import referrers as referrers_record
@@ -62,7 +62,9 @@ class SaveContext(Actions):
         """False where who runs the tasks can put one off while its registry is held (``engine.run`` can)."""
         self.when_paused = lambda: interruption.wait(PAUSE_POLL)
         self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
-        self.planned: dict[Reference, Choice] = {}
+        self.choices: dict[Reference, Choice] = {}
+        """What act 1 chose in this run."""
+        self.planned: dict[Reference, ChosenImage] = {}
         self.tracker = Tracker(self.cache.has)
         self.fetched = 0
         self._lock = threading.Lock()
@@ -83,10 +85,20 @@ class SaveContext(Actions):
     def distribution(self) -> Distribution:
         return Distribution(Web(self.bundle.access, self.skopeo.attempts, self.interruption))
 
+    def chosen(self, images: Iterable[BundleImage]) -> list[ChosenImage]:
+        """What is saved of the images, by act 1 of this run or by its records: those that are known, then their referrers."""
+        return one_list(self._with_referrers(image) for image in images)
+
     def known_choice(self, image: BundleImage) -> Choice | None:
-        """What is saved of an image, and what comes along, by the records of act 1; None where they cannot be used."""
-        choice = resolve.known_choice(self.cache, image)
-        return referrers_record.attach(self.cache, self.state, image, choice) if choice else None
+        """The platforms of an image that are saved; None where act 1 has not found them, neither now nor in an earlier run."""
+        choice = self.choices.get(image.reference) or resolve.known_choice(self.cache, image)
+        if choice is not None:
+            self.choices[image.reference] = choice
+        return choice
+
+    def _with_referrers(self, image: BundleImage) -> list[ChosenImage]:
+        choice = self.known_choice(image)
+        return with_referrers(self.cache, self.state, image, choice) if choice else []
 
     def begin(self) -> None:
         """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
@@ -162,8 +174,7 @@ def referrers_task(context: SaveContext, image: BundleImage) -> TaskDict:
 
 def copy_tasks(
     context: SaveContext,
-    image: BundleImage,
-    choice: Choice,
+    chosen: ChosenImage,
     order: Mapping[PlatformKey, frozenset[PlatformKey]] | None = None,
 ) -> Iterator[TaskDict]:
     """Act 2, of one image: its platforms, then its index.
@@ -171,6 +182,7 @@ def copy_tasks(
     ``order`` lets a copy wait for those that fetch layers it lacks too, so that no worker waits that has other work. Without
     it (plain doit knows no dependency that may fail) the leases alone see to it that a layer is fetched once.
     """
+    image, choice = chosen.image, chosen.choice
     for platform in choice.platforms:
         name = copy_name(image, platform)
         before = (order or {}).get((str(image.reference), platform.slug), frozenset())
@@ -207,12 +219,11 @@ def copy_tasks(
     }
 
 
-def pack_tasks(context: SaveContext, saved: Sequence[tar.SavedImage]) -> Iterator[TaskDict]:
+def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[TaskDict]:
     """Act 3."""
     bundle, state, name = context.bundle, context.state, context.bundle.name
-    listed = [item.image.reference.listed for item in saved]
-    packed = everything((item.image, item.choice) for item in saved)
-    references = [str(image.reference) for image, _ in packed]
+    listed = [item.image.reference.listed for item in saved if not item.is_referrer]
+    references = [str(item.image.reference) for item in saved]
     records = [str(state.referrers(item.image.reference)) for item in saved if item.image.referrers is not None]
     epoch = source_date_epoch()
     yield {
@@ -220,7 +231,7 @@ def pack_tasks(context: SaveContext, saved: Sequence[tar.SavedImage]) -> Iterato
         "name": name,
         "doc": "lay out the archive",
         "actions": [context.action(f"tar:{name}", partial(tar.lay_out, context.cache, state, saved, epoch))],
-        "file_dep": [*(str(state.image_index(image.reference)) for image, _ in packed), *records],
+        "file_dep": [*(str(state.image_index(item.image.reference)) for item in saved), *records],
         "targets": [str(state.archive_layout)],
         "uptodate": [
             unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
@@ -287,22 +298,22 @@ def _policy(context: SaveContext, image: BundleImage, platform: PlatformImage) -
 
 
 def _resolve(context: SaveContext, image: BundleImage) -> None:
-    choice = resolve.resolve(context.cache, context.skopeo, image)
+    choice = context.choices[image.reference] = resolve.resolve(context.cache, context.skopeo, image)
     planned = context.planned.get(image.reference)
-    if planned is not None and replace(planned, referrers=(), lost=()) != choice:
+    if planned is not None and planned.choice != choice:
         raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
     platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
     log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
 
 
 def _find_referrers(context: SaveContext, image: BundleImage) -> None:
-    choice = resolve.known_choice(context.cache, image)
+    choice = context.known_choice(image)
     if choice is None:
         raise ContentError("it could not be read from the cache; run the command again")
     found = referrers.find(context.cache, context.distribution, context.skopeo, image, choice)
     referrers_record.write(context.state, image, found)
     planned = context.planned.get(image.reference)
-    if planned is not None and planned != referrers_record.attach(context.cache, context.state, image, choice):
+    if planned is not None and planned not in with_referrers(context.cache, context.state, image, choice):
         raise ImageError(f"what refers to {image.reference} has changed since; run the same command again")
     log.debug("%s: %d manifests refer to it", image.reference, len(found.referrers))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import files, oci
-from pipeline.core.bundle import BundleImage, Referrer
+from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError, PlatformError
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, Platform
 from pipeline.core.reference import shorten
@@ -68,31 +68,16 @@ class Choice:
     index: bytes | None
     """The image's index, or None where the source has none."""
     notes: tuple[str, ...] = ()
-    referrers: tuple[Attachment, ...] = ()
-    """What comes along with it."""
-    lost: tuple[Referrer, ...] = ()
-    """What refers to the index as it was at the source, and cannot come along, as only some of its platforms are saved."""
 
     @property
     def is_subset(self) -> bool:
         return self.index is not None and Digest.of(self.index) != self.top.digest
 
-
-@dataclass(frozen=True)
-class Attachment:
-    """Something that refers to an image, to be saved as if it were one."""
-
-    image: BundleImage
-    choice: Choice
-
-
-def everything(chosen: Iterable[tuple[BundleImage, Choice]]) -> list[tuple[BundleImage, Choice]]:
-    """The images, then what comes along with them: each once, also where several bring it or it was asked for itself."""
-    found = {image.reference: (image, choice) for image, choice in chosen}
-    for _, choice in tuple(found.values()):
-        for each in choice.referrers:
-            found.setdefault(each.image.reference, (each.image, each.choice))
-    return list(found.values())
+    @property
+    def subjects(self) -> tuple[Digest, ...]:
+        """What is in the bundle as it was at the source, so that others may refer to it: index and manifests."""
+        index = () if self.index is None or self.is_subset else (self.top.digest,)
+        return tuple(dict.fromkeys((*index, *(platform.descriptor.digest for platform in self.platforms))))
 
 
 def read_record(path: Path) -> Resolved | None:

@@ -44,7 +44,7 @@ def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: Bundle
     """Look, and fetch the manifests. Raises RegistryError, ContentError."""
     assert image.referrers is not None, "who does not ask is not told"
     search = _Search(cache, distribution, image)
-    kept = referrers_record.subjects(choice)
+    kept = choice.subjects
     if image.locked_referrers is not None:
         found: tuple[Referrer, ...] = image.locked_referrers
     else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +18,8 @@ from pipeline.core import files, oci
 from pipeline.core.bundle import DEFAULT_CACHE, BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Descriptor, Digest, Manifest
-from pipeline.steps.choose import Choice, PlatformImage, everything
+from pipeline.steps.choose import PlatformImage
+from pipeline.steps.chosen import ChosenImage
 from pipeline.storage.archive import ArchiveLayout, Member
 from pipeline.storage.cache import (
     BLOBS,
@@ -41,22 +41,17 @@ EARLIEST = datetime(1980, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
-@dataclass(frozen=True)
-class SavedImage:
-    """An image of which everything that was asked for is here."""
+def lay_out(cache: Cache, state: BundleState, saved: Sequence[ChosenImage], epoch: int | None) -> None:
+    """Write the bundle's metadata and archive layout. ``epoch`` is SOURCE_DATE_EPOCH. Raises ContentError.
 
-    image: BundleImage
-    choice: Choice
-
-
-def lay_out(cache: Cache, state: BundleState, saved: Sequence[SavedImage], epoch: int | None) -> None:
-    """Write the bundle's metadata and archive layout. ``epoch`` is SOURCE_DATE_EPOCH. Raises ContentError."""
-    packed = [SavedImage(*each) for each in everything((item.image, item.choice) for item in saved)]
-    entries = [image_entry(state, item.image) for item in packed]
-    time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, saved)
+    Of all in ``saved`` everything is here; the list of images names those that are listed, not their referrers.
+    """
+    listed = [item for item in saved if not item.is_referrer]
+    entries = [image_entry(state, item.image) for item in saved]
+    time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, listed)
     files.write_if_changed(state.index, layout_index([entry.to_json() for entry in entries]))
-    files.write_if_changed(state.images_list, files.dump_json(_images_list(cache, saved, time)))
-    layout = ArchiveLayout(int(time.timestamp()), tuple(_members(cache, state, packed, entries)))
+    files.write_if_changed(state.images_list, files.dump_json(_images_list(cache, listed, time)))
+    layout = ArchiveLayout(int(time.timestamp()), tuple(_members(cache, state, saved, entries)))
     files.write_atomic(state.archive_layout, files.dump_json(layout.to_json()))
     files.write_atomic(state.sums, files.dump_json(_sums(state)))
 
@@ -90,7 +85,7 @@ def platform_entry(cache: Cache, image: BundleImage, platform: PlatformImage) ->
     return entry
 
 
-def _images_list(cache: Cache, saved: Sequence[SavedImage], time: datetime) -> dict[str, Any]:
+def _images_list(cache: Cache, saved: Sequence[ChosenImage], time: datetime) -> dict[str, Any]:
     """``saved-images-list.json``, in the shape that existing loaders of this format read."""
     return {
         "List": [
@@ -118,7 +113,7 @@ def _listed(cache: Cache, image: BundleImage, platform: PlatformImage) -> dict[s
     }
 
 
-def _newest(cache: Cache, saved: Sequence[SavedImage]) -> datetime:
+def _newest(cache: Cache, saved: Sequence[ChosenImage]) -> datetime:
     """The newest time at which an image says it was made: the same for the same images, whenever they are saved."""
     now = datetime.now(timezone.utc)
     times = [EARLIEST]
@@ -142,7 +137,7 @@ def _parse_time(text: Any) -> datetime | None:
         return None
 
 
-def _members(cache: Cache, state: BundleState, saved: Sequence[SavedImage], entries: Sequence[Descriptor]) -> Iterator[Member]:
+def _members(cache: Cache, state: BundleState, saved: Sequence[ChosenImage], entries: Sequence[Descriptor]) -> Iterator[Member]:
     """Metadata first, that of the images before that of what came along; then the blobs, in order of first use; each folder
     before what is in it."""
     root = PurePosixPath(DEFAULT_CACHE)

@@ -1,22 +1,21 @@
 """What refers to an image, as the last look at its registry found it: a record in the bundle's state.
 
-``referrers`` writes it; whoever has to know what comes along reads it: ``attach`` turns each referrer into something that is
-saved as if it were an image of its own, under its tag or its digest.
+``steps.referrers`` writes it; ``steps.chosen`` reads it and turns each referrer into something that is saved as if it were an
+image of its own, under its tag or its digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.core import files
 from pipeline.core.bundle import BundleImage, PlatformFilter, Referrer
-from pipeline.core.errors import ContentError, PlatformError
-from pipeline.core.oci import Descriptor, Digest
+from pipeline.core.errors import ContentError
+from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference, is_tag
-from pipeline.steps.choose import Attachment, Choice, Resolved, choose
-from pipeline.storage.cache import BundleState, Cache
+from pipeline.storage.cache import BundleState
 
 VERSION = 1
 
@@ -79,25 +78,6 @@ def from_json(data: Mapping[str, Any]) -> Referrer:
     )
 
 
-def subjects(choice: Choice) -> tuple[Digest, ...]:
-    """What of an image is in the bundle as it was at the source, so that others may refer to it: index and manifests."""
-    index = () if choice.index is None or choice.is_subset else (choice.top.digest,)
-    return tuple(dict.fromkeys((*index, *(platform.descriptor.digest for platform in choice.platforms))))
-
-
-def attach(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> Choice | None:
-    """The choice with all that comes along, by the record. None where there is no record of this very choice."""
-    if image.referrers is None:
-        return choice
-    found = read(state, image.reference)
-    if found is None or found.types != str(image.referrers) or found.subjects != subjects(choice):
-        return None
-    try:
-        return replace(choice, referrers=tuple(_attachments(cache, image, choice, found.referrers)), lost=found.lost)
-    except (ContentError, PlatformError):
-        return None
-
-
 def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:
     """A referrer as something to save, in the repository of the image that it came with."""
 
@@ -108,15 +88,3 @@ def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:
     return BundleImage(
         name, place(image.source), PlatformFilter(), str(name), image.m_id, locked=referrer.digest, about=referrer
     )
-
-
-def _attachments(cache: Cache, image: BundleImage, choice: Choice, found: Sequence[Referrer]) -> list[Attachment]:
-    attachments: list[Attachment] = []
-    number = len(choice.platforms)
-    for referrer in found:
-        own = image_of(image, referrer)
-        chosen = choose(cache, own, Resolved(Descriptor(referrer.media_type, referrer.digest, referrer.size)))
-        platforms = tuple(replace(each, img_id=number + each.img_id) for each in chosen.platforms)
-        number += len(platforms)
-        attachments.append(Attachment(own, replace(chosen, platforms=platforms)))
-    return attachments

@@ -19,7 +19,8 @@ from pipeline.acts.save_tasks import SaveContext
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.interruption import Interruption
-from pipeline.steps.tar import SavedImage
+from pipeline.core.reference import Reference
+from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.storage.cache import BundleState
 
 KINDS = ("resolve", "referrers", "copy", "index", "tar", "compress", "split")
@@ -79,35 +80,40 @@ def draw(bundles: Sequence[Bundle]) -> Graph:
     for bundle in bundles:
         context = SaveContext(bundle, Interruption())
         failed = _failed(context.state)
-        saved = []
+        chosen = context.chosen(bundle.images)
+        known = {item.image.reference: item for item in chosen}
         for image in bundle.images:
-            choice = context.known_choice(image)
-            _add_image(nodes, context, image, count, image.reference.listed in failed)
-            if choice is not None:
-                saved.append(SavedImage(image, choice))
+            _add_image(nodes, context, image, known, count, image.reference.listed in failed)
             count += 1
         # What is not known yet is packed too: its index stands before `tar`.
-        made = [task for task in save_tasks.pack_tasks(context, saved) if task["basename"] != "pack"]
-        along = [each.image for item in saved for each in item.choice.referrers]
+        made = [task for task in save_tasks.pack_tasks(context, chosen) if task["basename"] != "pack"]
+        along = [item.image for item in chosen if item.is_referrer]
         indexes = [f"index:{bundle.name}:{image.reference}" for image in (*bundle.images, *along)]
         _add(nodes, [{**task, "needs": indexes} if task["basename"] == "tar" else task for task in made], -1, bundle.name)
     return Graph(tuple(nodes.values()), count, tuple(bundle.name for bundle in bundles))
 
 
-def _add_image(nodes: dict[str, Node], context: SaveContext, image: BundleImage, place: int, failed: bool) -> None:
-    choice = context.known_choice(image)
+def _add_image(
+    nodes: dict[str, Node],
+    context: SaveContext,
+    image: BundleImage,
+    known: Mapping[Reference, ChosenImage],
+    place: int,
+    failed: bool,
+) -> None:
+    item = known.get(image.reference)
     name = f"resolve:{image.reference}"
-    state = State.DONE if choice is not None else State.FAILED if failed else State.TO_DO
+    state = State.DONE if item is not None else State.FAILED if failed else State.TO_DO
     nodes.setdefault(name, Node(name, "resolve", str(image.reference), state, (), place))
-    if choice is not None:
+    if item is not None:
         first = [save_tasks.resolve_task([(context, image)])]
         if image.referrers is not None:
             first.append(
-                {**save_tasks.referrers_task(context, image), "needs": [name], "label": f"{len(choice.referrers)} found"}
+                {**save_tasks.referrers_task(context, image), "needs": [name], "label": f"{len(item.referrers)} found"}
             )
-        _add(nodes, [*first, *save_tasks.copy_tasks(context, image, choice)], place, str(image.reference), failed)
-        for each in choice.referrers:
-            made = save_tasks.copy_tasks(context, each.image, each.choice)
+        _add(nodes, [*first, *save_tasks.copy_tasks(context, item)], place, str(image.reference), failed)
+        for each in needed_by([item], known)[1:]:
+            made = save_tasks.copy_tasks(context, each)
             needs = [f"referrers:{context.bundle.name}:{image.reference}"]
             with_needs = ({**task, "needs": needs} if task["basename"] == "copy" else task for task in made)
             _add(nodes, with_needs, place, str(each.image.reference), failed)

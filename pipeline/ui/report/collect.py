@@ -15,7 +15,8 @@ from pipeline.acts.progress import Tracker
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError, ImageToolsError
 from pipeline.core.oci import Descriptor, Digest, Manifest
-from pipeline.steps.choose import Attachment, Choice, PlatformImage, everything
+from pipeline.steps.choose import PlatformImage
+from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.steps.tar import image_entry, platform_entry
 from pipeline.storage.cache import BundleState, Cache
 from pipeline.storage.records.packed import PackedFile
@@ -43,7 +44,8 @@ class Run:
     bundle: Bundle
     cache: Cache
     state: BundleState
-    chosen: Sequence[tuple[BundleImage, Choice]]
+    chosen: Sequence[ChosenImage]
+    """Listed images, then what comes along with them."""
     reused: frozenset[BundleImage]
     failures: Mapping[BundleImage, str]
     files: Sequence[PackedFile]
@@ -71,14 +73,16 @@ class _Part:
 
 
 def collect(run: Run) -> Report:
+    known = {item.image.reference: item for item in run.chosen}
+    listed = [item for item in run.chosen if not item.is_referrer]
     parts = {
-        image: [_part(run, of, each) for of, own in everything([(image, choice)]) for each in own.platforms]
-        for image, choice in run.chosen
+        item.image: [_part(run, part.image, each) for part in needed_by([item], known) for each in part.choice.platforms]
+        for item in listed
     }
     users: Counter[Digest] = Counter()
     for each in parts.values():
         users.update({digest for part in each for digest in part.blobs})
-    images = [_image(run, image, choice, parts[image], users) for image, choice in run.chosen]
+    images = [_image(run, needed_by([item], known), parts[item.image], users) for item in listed]
     images += [_failed(image, reason) for image, reason in run.failures.items()]
     blobs = tuple(_blobs(parts.values(), users))
     # Not the plan's: of a schema 1 image it does not know the layers.
@@ -123,7 +127,9 @@ def _part(run: Run, image: BundleImage, platform: PlatformImage) -> _Part:
     return _Part(PlatformReport(platform.img_id, name, str(entry.digest), size, config, layers), blobs, kinds)
 
 
-def _image(run: Run, image: BundleImage, choice: Choice, parts: Sequence[_Part], users: Mapping[Digest, int]) -> ImageReport:
+def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[_Part], users: Mapping[Digest, int]) -> ImageReport:
+    """Of the first of ``chosen``; the others come along with it."""
+    image, choice = chosen[0].image, chosen[0].choice
     blobs = {digest: blob for part in parts for digest, blob in part.blobs.items()}
     digest = choice.top.digest
     with contextlib.suppress(ContentError):
@@ -140,11 +146,11 @@ def _image(run: Run, image: BundleImage, choice: Choice, parts: Sequence[_Part],
         sum(blob.size for blob in blobs.values()),
         sum(blob.size for blob in blobs.values() if users[blob.digest] == 1),
         tuple(part.report for part in parts[: len(choice.platforms)]),
-        tuple(_referrer(run, each) for each in choice.referrers),
+        tuple(_referrer(run, each) for each in chosen[1:]),
     )
 
 
-def _referrer(run: Run, each: Attachment) -> ReferrerReport:
+def _referrer(run: Run, each: ChosenImage) -> ReferrerReport:
     about = each.image.about
     assert about is not None, "it came along"
     size = sum(_part(run, each.image, platform).report.size for platform in each.choice.platforms)
@@ -165,14 +171,14 @@ def _outcome(run: Run) -> str:
 
 
 def _figures(run: Run, blobs: int, total: int, unshared: int) -> Figures:
-    chosen = len(run.chosen)
+    chosen = sum(not item.is_referrer for item in run.chosen)
     return Figures(
         chosen + len(run.failures),
         0 if run.planned else chosen,
         len(run.reused),
         len(run.failures),
-        sum(len(choice.platforms) for _, choice in run.chosen),
-        len({each.image.reference for _, choice in run.chosen for each in choice.referrers}),
+        sum(len(item.choice.platforms) for item in run.chosen if not item.is_referrer),
+        sum(item.is_referrer for item in run.chosen),
         blobs,
         total,
         unshared - total,
