@@ -1,32 +1,18 @@
-"""Fixtures of the whole suite: registries, the fault proxy, a clean environment, and a check that nothing is left over.
-
-Registries that last for the session are shared: a test pushes into repositories of its own, and clears their log before
-it counts. Where a test stops, damages or empties a registry, it takes ``fresh_registry``.
-"""
+"""Fixtures of the whole suite: a clean environment, and a check that nothing is left over. They need no program."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
-import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.kinds import everything
 from tests.support.leftovers import Leftovers
-from tests.support.proxy import FaultProxy
-from tests.support.push import PushedImage
-from tests.support.registry import Registry
-from tests.support.tools import complaint
-
-IN_MEMORY = Path("/dev/shm")
-MEMORY_NEEDED = 1 << 30
-"""Bytes that must be free there for the tests to keep their files in memory, where the many syncs cost nothing."""
+from tests.support.memory import IN_MEMORY, has_memory
 
 FOREIGN_VARIABLES = (
     "CONTAINERS_CONF",
@@ -57,13 +43,6 @@ FOREIGN_VARIABLES = (
 )
 """Variables of the user that would change what we or skopeo do."""
 
-RegistryFactory = Callable[..., Registry]
-
-
-def has_memory() -> bool:
-    """Whether files may be kept in memory: containers often have 64 MB there."""
-    return IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > MEMORY_NEEDED
-
 
 def pytest_configure() -> None:
     if has_memory():
@@ -77,68 +56,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionstart() -> None:
-    """Nothing is skipped for want of a tool: the run fails at once and says how to install what is missing."""
-    if message := complaint("skopeo", "docker-registry", "gpg", "gpg-agent", "zstd", "pigz", "tar", "sha256sum", "setpriv"):
-        pytest.exit(message, returncode=1)
-
-
 @pytest.fixture(scope="session")
 def leftovers() -> Leftovers:
     return Leftovers()
-
-
-@pytest.fixture(scope="session")
-def registries_folder() -> Iterator[Path]:
-    """Where registries keep their content: in memory where there is enough of it."""
-    with tempfile.TemporaryDirectory(prefix="image-tools-tests-", dir=IN_MEMORY if has_memory() else None) as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="session")
-def registry(registries_folder: Path) -> Iterator[Registry]:
-    """Plain HTTP, no login."""
-    with Registry(registries_folder / "plain") as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def tls_registry(registries_folder: Path) -> Iterator[Registry]:
-    """TLS with a private authority: ``cert_dir`` holds its ``ca.crt``."""
-    with Registry(registries_folder / "tls", tls=True) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def login_registry(registries_folder: Path) -> Iterator[Registry]:
-    """TLS and a login: ``auth_file(folder)`` writes one."""
-    with Registry(registries_folder / "login", tls=True, login=True) as started:
-        yield started
-
-
-@pytest.fixture
-def fresh_registry(registries_folder: Path, leftovers: Leftovers) -> Iterator[RegistryFactory]:
-    """``fresh_registry(tls=False, login=False)``: an empty registry of this test's own."""
-    with contextlib.ExitStack() as stack:
-
-        def start(*, tls: bool = False, login: bool = False) -> Registry:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=registries_folder)))
-            return stack.enter_context(Registry(folder, tls=tls, login=login))
-
-        yield start
-
-
-@pytest.fixture(scope="session")
-def every_kind(registry: Registry) -> dict[str, PushedImage]:
-    """One image of every kind in the shared registry, by the name of its kind. Nobody changes or deletes them."""
-    return {pushed.kind: pushed for pushed in everything(registry)}
-
-
-@pytest.fixture
-def proxy(registry: Registry) -> Iterator[FaultProxy]:
-    """A fault proxy before the shared plain registry."""
-    with FaultProxy(registry.host) as started:
-        yield started
 
 
 @pytest.fixture(autouse=True)

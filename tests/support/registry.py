@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -322,3 +323,7 @@ def _die_with_us() -> list[str]:
     """A prefix that ends the server when the test run is killed, where there is one (Linux)."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+RegistryFactory = Callable[..., Registry]
+"""Makes an empty registry of a test's own: ``fresh_registry(tls=False, login=False)``."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.conftest import FOREIGN_VARIABLES, RegistryFactory
+from tests.conftest import FOREIGN_VARIABLES
 from tests.support.client import RegistryClient, Response
 from tests.support.images import attestation, image, layer
 from tests.support.kinds import ALL_KINDS, build, push_kind
@@ -26,7 +26,7 @@ from tests.support.leftovers import Leftovers
 from tests.support.messages import MESSAGES
 from tests.support.proxy import Fault, FaultProxy, Reset, Slow, Stall, Status, Truncate, WrongBytes
 from tests.support.push import PushedImage, push
-from tests.support.registry import PASSWORD, USER, Registry
+from tests.support.registry import PASSWORD, USER, Registry, RegistryFactory
 from tests.support.run import Result, run, skopeo, spawn
 from tests.support.tools import require
 

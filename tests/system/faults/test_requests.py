@@ -7,11 +7,10 @@ from collections import Counter
 
 import pytest
 
-from tests.conftest import RegistryFactory
 from tests.support.images import image, index, layer
 from tests.support.proxy import FaultProxy, Slow, Status
 from tests.support.push import PushedImage, push
-from tests.support.registry import Registry
+from tests.support.registry import Registry, RegistryFactory
 from tests.support.run import skopeo
 from tests.system.save.saving import ARCHIVE, FAILED, layer_gets, lines, save, saved
 

@@ -12,10 +12,9 @@ import pytest
 
 from pipeline.registry import logins
 from pipeline.registry.logins import Login
-from tests.conftest import RegistryFactory
 from tests.support.kinds import push_kind
 from tests.support.proxy import FaultProxy, Reset, Status
-from tests.support.registry import PASSWORD, USER, Registry
+from tests.support.registry import PASSWORD, USER, Registry, RegistryFactory
 from tests.system.load.harbor import PASSWORD as HARBOR_PASSWORD
 from tests.system.load.harbor import Harbor
 from tests.system.load.loading import FAILED, Bundle, assert_holds, command, load, loaded, make_bundle

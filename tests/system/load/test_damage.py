@@ -13,8 +13,7 @@ import pytest
 from pipeline.core.oci import Digest
 from pipeline.reader.contents import open_contents
 from pipeline.storage.archive import open_archive
-from tests.conftest import RegistryFactory
-from tests.support.registry import Registry
+from tests.support.registry import Registry, RegistryFactory
 from tests.system.load.loading import FAILED, Bundle, assert_holds, command, flip, json_of, load
 
 

@@ -17,9 +17,9 @@ import pytest
 from pipeline.core.errors import ArchiveError, EnvironmentProblem
 from pipeline.core.interruption import Interruption
 from pipeline.reader.unpack import unpack
-from tests.conftest import RegistryFactory
 from tests.support.images import Image, Index
 from tests.support.kinds import KINDS
+from tests.support.registry import RegistryFactory
 from tests.support.run import run, skopeo
 from tests.system.load.loading import FAILED, Bundle, assert_holds, command, flip, json_of, load, loaded
 from tests.system.test_serve import write_layout

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RegistryFactory
 from tests.support.proxy import FaultProxy, Stall
+from tests.support.registry import RegistryFactory
 from tests.support.run import Running, spawn
 from tests.system.load.loading import PLAIN, Bundle, assert_holds, command, loaded
 

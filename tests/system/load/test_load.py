@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RegistryFactory
 from tests.support.kinds import ALL_KINDS, push_kind
-from tests.support.registry import Registry
+from tests.support.registry import Registry, RegistryFactory
 from tests.support.run import Result, run
 from tests.system.load.loading import FAILED, PLAIN, Bundle, assert_holds, command, json_of, load, loaded, sent
 

@@ -9,8 +9,8 @@ from pipeline.acts.load import Load, LoadOptions
 from pipeline.acts.progress import Snapshot
 from pipeline.core.bundle import Access
 from pipeline.core.interruption import Interruption
-from tests.conftest import RegistryFactory
 from tests.support.proxy import FaultProxy, Stall
+from tests.support.registry import RegistryFactory
 from tests.system.load.loading import Bundle
 
 

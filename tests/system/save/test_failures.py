@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import RegistryFactory
 from tests.support.kinds import push_kind
 from tests.support.proxy import Fault, FaultProxy, Reset, Status, Truncate
 from tests.support.push import PushedImage
-from tests.support.registry import Registry
+from tests.support.registry import Registry, RegistryFactory
 from tests.system.save.saving import (
     ARCHIVE,
     CACHE,
