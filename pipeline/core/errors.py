@@ -84,6 +84,7 @@ class Cause(enum.Enum):
     UNAUTHORIZED = "access denied"
     CERTIFICATE = "bad certificate"
     RATE_LIMITED = "too many requests"
+    QUOTA = "quota used up"
     SERVER = "server error"
     NETWORK = "network error"
     UNSUPPORTED = "not supported"
