@@ -25,7 +25,6 @@ from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creator
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.config import digest_lock
 from pipeline.config.definition import conflicts, load
-from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import EnvironmentProblem, ImageToolsError, InputError, UsageError
 from pipeline.core.interruption import Interruption
@@ -34,6 +33,7 @@ from pipeline.core.reference import Reference
 from pipeline.steps import split
 from pipeline.steps.choose import Choice
 from pipeline.steps.chosen import ChosenImage
+from pipeline.storage import locks
 from pipeline.storage.records.packed import read_finished
 from pipeline.ui import terminal
 
@@ -230,8 +230,9 @@ class _Graph:
         """Before the first task does anything: nobody else works on this cache until we end."""
         with self._lock:
             if not self._is_paused:
-                self._held.enter_context(files.exclusive_lock(self._cache.lock_file))
+                self._held.enter_context(locks.lock_cache(self._cache))
                 for context in self._shops:
+                    self._held.enter_context(context.destination_locked())
                     context.begin()
                     context.remember(context.bundle.images)
                 self._is_paused = True

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.acts.engine import failed, put_off
-from pipeline.core import files
+from pipeline.core import disk
 from pipeline.core.errors import EnvironmentProblem, ImageToolsError, Interrupted
 from pipeline.core.log import about, log
 from pipeline.registry.throttle import RegistryPaused
@@ -48,7 +48,7 @@ class Actions:
                     log.error("%s: %s", task.partition(":")[2], error)
                     return self._fail(task, error)
                 except OSError as error:
-                    return self._fail(task, files.disk_problem(error))
+                    return self._fail(task, disk.problem(error))
 
         return act
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline.acts import engine, load_tasks
 from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.load_tasks import LoadContext
-from pipeline.core import files, image_list
+from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Access
 from pipeline.core.errors import ArchiveError, ContentError, InputError, UsageError
 from pipeline.core.interruption import Interruption
@@ -123,7 +123,7 @@ class Load:
         Raises UsageError, InputError, ArchiveError, EnvironmentProblem.
         """
         _check_compression(self._options)
-        files.check_writable(self._options.failed_list.parent)
+        disk.check_writable(self._options.failed_list.parent)
         self.context = LoadContext(self._skopeo, Distribution(self._web, mirrors=False), CountingSource(self._open()))
         for problem in self.context.blob_source.contents.problems:
             log.error("%s", problem)
@@ -195,7 +195,7 @@ class Load:
         try:
             unpack.unpack(self._options.source, folder, self._interruption)
         except OSError as error:
-            raise files.disk_problem(error) from error
+            raise disk.problem(error) from error
         try:
             return open_contents(folder)
         except ArchiveError:

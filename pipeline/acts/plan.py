@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core import files
+from pipeline.core import disk
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem, UsageError
 from pipeline.core.oci import Descriptor, Digest
@@ -112,7 +112,7 @@ def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -
     wanted: dict[int, tuple[Path, int]] = {}
 
     def device(path: Path) -> int:
-        return files.existing_ancestor(path).stat().st_dev
+        return disk.existing_ancestor(path).stat().st_dev
 
     def add(path: Path, size: int) -> None:
         where, before = wanted.get(device(path), (path, 0))
@@ -126,7 +126,7 @@ def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -
         folder = bundle.output.destination.parent
         links = not bundle.output.is_archive and device(folder) == device(cache.root)
         add(folder, _around(plan) if links else largest_archive(plan))
-    return tuple(Need(path, size + SLACK if size else 0, files.free_space(path)) for path, size in wanted.values())
+    return tuple(Need(path, size + SLACK if size else 0, disk.free_space(path)) for path, size in wanted.values())
 
 
 def largest_archive(plan: Plan) -> int:
@@ -152,7 +152,7 @@ def check_disk(found: Sequence[Need]) -> None:
 
 def check_file_size(bundle: Bundle, plan: Plan) -> None:
     """FAT cannot hold a file of 4 GiB, and nobody can carry a million volumes. Raises EnvironmentProblem, UsageError."""
-    limit = files.largest_file(bundle.output.destination)
+    limit = disk.largest_file(bundle.output.destination)
     output = bundle.output
     if output.part_size and plan.total // output.part_size >= MAX_VOLUMES:
         raise UsageError(

@@ -6,6 +6,7 @@ bundle is never replaced by a worse one; what was fetched stays, however the run
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -17,7 +18,7 @@ from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.recheck import Recheck
 from pipeline.acts.save_result import SaveResult
 from pipeline.acts.save_tasks import SaveContext
-from pipeline.core import files
+from pipeline.core import disk
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError
 from pipeline.core.interruption import Interruption
@@ -25,6 +26,7 @@ from pipeline.core.log import about, log
 from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.core.reference import Reference
 from pipeline.steps.chosen import ChosenImage, needed_by
+from pipeline.storage import locks
 from pipeline.ui import terminal
 
 
@@ -41,8 +43,15 @@ class Save:
         self._verify = verify
         self._interruption = interruption
 
+    @contextlib.contextmanager
+    def locked(self, wait: bool = False) -> Iterator[None]:
+        """Hold the cache and the destination. Raises EnvironmentProblem where another run has one and ``wait`` is false."""
+        cache = locks.lock_cache(self.context.cache, wait=wait, sleep=self._interruption.sleep)
+        with cache, self.context.destination_locked(wait):
+            yield
+
     def start(self) -> None:
-        """Find what would only fail later; finish what a killed run left. Call under the lock.
+        """Find what would only fail later; finish what a killed run left. Call while ``locked``.
 
         Raises EnvironmentProblem, and UsageError for the failed list of an earlier run.
         """
@@ -50,7 +59,7 @@ class Save:
         if not self._force:
             self._earlier.refuse_failed_list()
         for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
-            files.check_writable(folder)
+            disk.check_writable(folder)
         _ = self.context.skopeo
         self.context.begin()
 

@@ -10,6 +10,7 @@ digest is a perfect stand-in for the blobs. What no file carries (an order, a co
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -23,7 +24,7 @@ from pipeline.acts.actions import Actions
 from pipeline.acts.engine import AFTER, PAUSED, TaskDict, unchanged
 from pipeline.acts.plan import PlatformKey
 from pipeline.acts.progress import Tracker
-from pipeline.core import files, image_list
+from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError, ImageError, UsageError
 from pipeline.core.interruption import Interruption
@@ -37,6 +38,7 @@ from pipeline.registry.throttle import RegistryPaused
 from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
 from pipeline.steps.choose import Choice, PlatformImage
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
+from pipeline.storage import locks
 from pipeline.storage.cache import INDEX, BundleState, Cache
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import referrers as referrers_record
@@ -99,6 +101,17 @@ class SaveContext(Actions):
     def _with_referrers(self, image: BundleImage) -> list[ChosenImage]:
         choice = self.known_choice(image)
         return with_referrers(self.cache, self.state, image, choice) if choice else []
+
+    @contextlib.contextmanager
+    def destination_locked(self, wait: bool = False) -> Iterator[None]:
+        """Hold the destination against runs on other caches. Raises EnvironmentProblem."""
+        if self.bundle.is_cache:
+            yield
+            return
+        destination = self.bundle.output.destination
+        disk.check_writable(destination.parent)
+        with locks.lock_destination(destination, wait=wait, sleep=self.interruption.sleep):
+            yield
 
     def begin(self) -> None:
         """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.

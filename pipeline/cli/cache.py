@@ -13,9 +13,10 @@ from typing import Any
 from pipeline.acts.prune import BundleUse, Inventory, Unused, prune, take_inventory
 from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
 from pipeline.config import settings
-from pipeline.core import files
 from pipeline.core.bundle import DEFAULT_CACHE
 from pipeline.core.errors import EXIT_OK, UsageError
+from pipeline.core.file_lock import LockHolder, lock_holder
+from pipeline.storage import locks
 from pipeline.storage.cache import Cache
 from pipeline.ui.terminal import bytes_text, harmless, start_logging
 
@@ -71,7 +72,7 @@ def run_cache(arguments: Sequence[str]) -> int:
 
 def _info(root: Path, values: Mapping[str, Value]) -> None:
     inventory = take_inventory(root)
-    holder = files.lock_holder(inventory.cache.lock_file)
+    holder = lock_holder(inventory.cache.lock_file)
     if values.get("json"):
         print(json.dumps(_document(inventory, holder), indent=1))
         return
@@ -97,7 +98,8 @@ def _prune(root: Path, values: Mapping[str, Value]) -> None:
     if dry_run:
         _report(take_inventory(root, forgotten), "would remove")
         return
-    with files.exclusive_lock(cache.lock_file, bool(values.get("wait"))):
+    wait = bool(values.get("wait"))
+    with locks.lock_cache(cache, wait=wait), locks.no_readers(cache.root, wait=wait):
         inventory = take_inventory(root, forgotten)
         prune(inventory, forgotten)
     _print(f"removed {_counted(inventory.unused)}")
@@ -124,7 +126,7 @@ def _described(inventory: Inventory, use: BundleUse) -> list[str]:
     ]
 
 
-def _document(inventory: Inventory, holder: files.LockHolder | None) -> dict[str, Any]:
+def _document(inventory: Inventory, holder: LockHolder | None) -> dict[str, Any]:
     unused = inventory.unused
     return {
         "cache": str(inventory.cache.root),

@@ -13,11 +13,12 @@ from pipeline.cli.arguments import ACCESS, DEBUG, PROJECT, chosen, default_proje
 from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
 from pipeline.cli.signals import stopping
 from pipeline.config import settings
-from pipeline.core import files, image_list
+from pipeline.core import image_list
 from pipeline.core.bundle import MAX_JOBS, name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference
+from pipeline.storage import locks
 from pipeline.ui import terminal
 from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
 
@@ -65,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
     interruption = Interruption()
     with stopping(interruption):
         try:
-            with files.exclusive_lock(options.lock_file, bool(values.get("wait")), interruption.sleep):
+            with locks.lock_load(options.lock_file, wait=bool(values.get("wait")), sleep=interruption.sleep):
                 return _load(Load(options, interruption), options, mode, bool(values.get("dry-run")))
         except ImageToolsError:
             if not interruption.requested:

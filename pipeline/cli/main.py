@@ -89,9 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if "-debug" in rest or "--debug" in rest:
             traceback.print_exc()
-        from pipeline.core.files import disk_problem
+        from pipeline.core import disk
 
-        return _report(disk_problem(error))
+        return _report(disk.problem(error))
     except Exception as error:
         if "-debug" in rest or "--debug" in rest:
             traceback.print_exc()
@@ -125,17 +125,17 @@ def save(arguments: Sequence[str]) -> int:
 
 def _save(bundle: Bundle, wanted: SaveOptions, interruption: Interruption, arguments: Sequence[str]) -> int:
     from pipeline.acts.save import Save
-    from pipeline.core import files
+    from pipeline.core import disk
     from pipeline.ui.terminal import show_progress
 
     if wanted.interactive and wanted.dry_run:
         raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
     run = Save(bundle, interruption, wanted.force, wanted.verify)
     run.context.cache.check()
-    files.check_writable(run.context.cache.state)
+    disk.check_writable(run.context.cache.state)
     if wanted.report is not None:
-        files.check_writable(wanted.report.parent)
-    with files.exclusive_lock(run.context.cache.lock_file, wanted.wait, interruption.sleep):
+        disk.check_writable(wanted.report.parent)
+    with run.locked(wanted.wait):
         run.start()
         if wanted.dry_run:
             run.show_plan(bundle.images, wanted.report)

@@ -1,4 +1,4 @@
-"""Everything that touches the disk with care: atomic writes, verified reads, locks, free space.
+"""Files, handled with care: atomic writes, sealed records, verified reads, temporary names, syncs.
 
 Promises: a file written here is complete or absent (written under a temporary name beside its place, then renamed) and,
 unless the caller can do without, durable once the call returns. Temporary names start with ``TEMPORARY``, so that leftovers
@@ -10,34 +10,33 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.core.errors import ContentError, EnvironmentProblem
-from pipeline.core.log import log
+from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest
 
 TEMPORARY = ".tmp-"
 """Prefix of every temporary file and folder."""
 CHUNK = 1024 * 1024
 """Bytes read at once."""
-LOCK_POLL = 0.1
-"""Seconds between two tries to get a lock."""
-_CANNOT_LOCK = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 def temporary_beside(path: Path) -> Path:
     """A temporary name in the folder of ``path``, of this process, that nobody's glob for ``path*`` matches."""
     return path.with_name(f"{TEMPORARY}{os.getpid()}-{_cut(path.name, 200)}")
+
+
+def lock_beside(path: Path) -> Path:
+    """The lock file of ``path``, which nobody's glob for ``path*`` matches."""
+    return path.with_name(f"{TEMPORARY}lock-{_cut(path.name, 200)}")
 
 
 def temporary_leftovers(path: Path) -> list[Path]:
@@ -210,148 +209,9 @@ def size_below(path: Path) -> int:
         return 0
 
 
-def existing_ancestor(path: Path) -> Path:
-    """``path`` or the nearest folder above it that exists."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
-
-
-def free_space(path: Path) -> int:
-    """Bytes that an ordinary user may still write to the file system that ``path`` is or would be on."""
-    status = os.statvfs(existing_ancestor(path))
-    return status.f_bavail * status.f_frsize
-
-
-def disk_problem(error: OSError) -> EnvironmentProblem:
-    """What the operating system refused, as a person wants to be told."""
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EnvironmentProblem(
-            f"{where}the disk is full; what was complete is kept", tip="free some space and run the same command again"
-        )
-    return EnvironmentProblem(f"{where}{error.strerror or error}", tip="see to it and run the same command again")
-
-
-def check_writable(folder: Path) -> None:
-    """Raises EnvironmentProblem when ``folder`` cannot be written to, or cannot be made."""
-    ancestor = existing_ancestor(folder)
-    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
-        raise EnvironmentProblem(f"cannot write to {folder}", tip="name another place, or see to its permissions")
-
-
-def largest_file(path: Path) -> int | None:
-    """Bytes that a file at ``path`` may have where the file system sets a limit that matters: FAT's. None elsewhere."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
-    except OSError:
-        return None
-    kind = file_system(mounts, existing_ancestor(path).stat().st_dev)
-    return 4 * 1024**3 - 1 if kind in ("vfat", "msdos") else None
-
-
-def file_system(mounts: str, device: int) -> str:
-    """The type of the file system on ``device``, from what ``/proc/self/mountinfo`` says; empty where it says nothing."""
-    for line in mounts.splitlines():
-        # proc(5): "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue"
-        fields, _, kind = line.partition(" - ")
-        if fields.split()[2:3] == [f"{os.major(device)}:{os.minor(device)}"] and kind:
-            return kind.split()[0]
-    return ""
-
-
 def same_file(a: Path, b: Path) -> bool:
     """Whether two paths name one file, existing or not."""
     try:
         return a.samefile(b)
     except OSError:
         return a.resolve() == b.resolve()
-
-
-@dataclass(frozen=True)
-class LockHolder:
-    """Who holds a lock: process id, and since when (RFC 3339)."""
-
-    pid: int
-    since: str
-
-
-@contextlib.contextmanager
-def exclusive_lock(path: Path, wait: bool = False, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Hold ``path`` as a lock file, for one process at a time; the kernel frees it however the process ends.
-
-    Raises EnvironmentProblem, naming the holder, when another process has it and ``wait`` is false. What ``sleep`` raises
-    ends the waiting.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            file = _locked(path)
-            if file is None and wait:
-                log.info("waiting: %s", _in_use(path))
-            while file is None and wait:
-                sleep(LOCK_POLL)
-                file = _locked(path)
-            if file is None:
-                raise EnvironmentProblem(
-                    _in_use(path), tip="wait until it ends (-wait does so), or name another folder with -cache"
-                )
-            stack.callback(file.close)
-            file.truncate(0)
-            file.write(dump_json({"pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
-            file.flush()
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise disk_problem(error) from error
-            raise EnvironmentProblem(
-                f"cannot write to the cache {path.parent.parent}: {error.strerror}",
-                tip="see to its permissions, or name another folder with -cache",
-            ) from error
-        yield
-
-
-def _locked(path: Path) -> IO[bytes] | None:
-    """The locked file, or None while another process has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+b")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever removed the state while we came here took the lock with it: it must be the file that others find.
-        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except OSError as error:
-        if error.errno in _CANNOT_LOCK:
-            log.warning("%s cannot be locked on this file system: see to it that only one run uses the cache", path)
-            return file
-        file.close()
-        raise
-    file.close()
-    return None
-
-
-def _in_use(path: Path) -> str:
-    holder = _read_holder(path)
-    who = f"process {holder.pid}, since {holder.since}" if holder else "another process"
-    return f"the cache {path.parent.parent} is in use by another run ({who})"
-
-
-def lock_holder(path: Path) -> LockHolder | None:
-    """Who holds the lock right now, if anybody does."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_holder(path)
-    except OSError:
-        return None
-    return None
-
-
-def _read_holder(path: Path) -> LockHolder | None:
-    document = read_json(path)
-    try:
-        return LockHolder(int(document["pid"]), str(document["since"]))
-    except (TypeError, KeyError, ValueError):
-        return None

@@ -20,7 +20,7 @@ from typing import IO, cast
 
 import zstandard
 
-from pipeline.core import files
+from pipeline.core import disk, files
 from pipeline.core.errors import ArchiveError, EnvironmentProblem
 from pipeline.core.files import CHUNK
 from pipeline.core.interruption import Interruption
@@ -76,7 +76,7 @@ def unpack(path: Path, folder: Path, interruption: Interruption) -> None:
 
 
 def _unpack(volumes: VolumeSet, folder: Path, interruption: Interruption) -> None:
-    room = files.free_space(folder) - RESERVE
+    room = disk.free_space(folder) - RESERVE
     left_out = 0
     stream = _decompressed(volumes)
     with tarfile.open(fileobj=stream, mode="r|") as tar:

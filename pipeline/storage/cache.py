@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import files, oci, reference
+from pipeline.core import disk, files, oci, reference
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
 from pipeline.core.files import TEMPORARY
@@ -75,10 +75,10 @@ class Cache:
             if not (self.root / INDEX).exists():
                 files.write_atomic(self.root / INDEX, layout_index(()))
             for folder in (self.root, self.share / "sha256", self.root / IMAGES, self.state):
-                files.check_writable(folder)
+                disk.check_writable(folder)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise files.disk_problem(error) from error
+                raise disk.problem(error) from error
             raise EnvironmentProblem(
                 f"cannot write to the cache {self.root}: {error.strerror}", tip="name another folder with -cache"
             ) from error

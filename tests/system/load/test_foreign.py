@@ -241,10 +241,10 @@ def test_nothing_gets_out_of_the_folder(work: Path) -> None:
 
 
 def test_a_bomb_does_not_fill_the_disk(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.core import files
+    from pipeline.core import disk
 
     archive = write_tar(work / "bomb.tar", ("zeros", tarfile.REGTYPE, "\0" * 200_000))
-    monkeypatch.setattr(files, "free_space", lambda path: 64 * 1024 * 1024 + 100_000)
+    monkeypatch.setattr(disk, "free_space", lambda path: 64 * 1024 * 1024 + 100_000)
     with pytest.raises(EnvironmentProblem, match="does not fit on the disk"):
         unpack(archive, work / "below" / "into", Interruption())
     assert not list((work / "below").iterdir())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.acts import plan
-from pipeline.core import files
+from pipeline.core import disk
 from pipeline.core.bundle import Bundle, Compression, Output
 from pipeline.core.errors import EnvironmentProblem, UsageError
 from tests.support.kinds import push_kind
@@ -243,7 +243,7 @@ MIB = 1024**2
 
 def on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if all of this lay on such a file system."""
-    monkeypatch.setattr(files, "file_system", lambda mounts, device: kind)
+    monkeypatch.setattr(disk, "file_system", lambda mounts, device: kind)
 
 
 @pytest.mark.parametrize("size", ["4G", "4096M", "4294967296", "1T"])
@@ -280,7 +280,7 @@ def test_what_they_can_hold(good: PushedImage, monkeypatch: pytest.MonkeyPatch, 
 def test_an_archive_that_fat_cannot_hold(registry: Registry, good: PushedImage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is lowered, as the images are small."""
     on("vfat", monkeypatch)
-    monkeypatch.setattr(files, "largest_file", lambda path: 10_000)
+    monkeypatch.setattr(disk, "largest_file", lambda path: 10_000)
     registry.clear_requests()
     result = save([good])
     assert result.code == 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import signal
 import subprocess
@@ -15,18 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import files
-from pipeline.core.errors import EXIT_COULD_NOT, ContentError, EnvironmentProblem
+from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest
-from tests.support.run import ROOT, spawn
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from pipeline.core.files import exclusive_lock
-with exclusive_lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+from tests.support.run import ROOT
 
 
 def listing(folder: Path) -> list[str]:
@@ -213,119 +203,9 @@ def test_removing_never_follows_a_link(work: Path) -> None:
     assert listing(work / "kept") == ["file"]
 
 
-def test_the_nearest_folder_that_exists(work: Path) -> None:
-    assert files.existing_ancestor(work / "a/b/c") == work
-    assert files.existing_ancestor(Path("a")) == work
-    assert files.existing_ancestor(Path("/nowhere/at/all")) == Path("/")
-    assert files.free_space(work / "a/b") > 0
-
-
-def test_what_cannot_be_a_folder_cannot_be_written_to(work: Path) -> None:
-    (work / "file").touch()
-    files.check_writable(work / "new/folder")
-    with pytest.raises(EnvironmentProblem, match=r"cannot write to .*file/below") as caught:
-        files.check_writable(work / "file/below")
-    assert caught.value.exit_code == EXIT_COULD_NOT
-
-
 def test_one_file_by_two_names(work: Path) -> None:
     (work / "file").touch()
     (work / "link").symlink_to("file")
     assert files.same_file(work / "file", work / "link")
     assert files.same_file(work / "new", work / "x/../new")
     assert not files.same_file(work / "file", work / "new")
-
-
-# The largest file
-
-MOUNTS = """\
-22 28 0:21 / /proc rw,nosuid - proc proc rw
-28 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-36 28 8:17 / /media/usb\\040-\\040stick rw,relatime shared:2 master:3 - vfat /dev/sdb1 rw,fmask=0022
-37 28 8:33 / /media/exfat rw - exfat /dev/sdc1 rw
-38 28 259:1 /sub /mnt rw - btrfs /dev/nvme0n1 rw
-odd line
-39 28
-40 28 8:49 / /mnt/cut
-"""
-
-
-def test_the_file_system_is_found_by_its_device() -> None:
-    kinds = {(8, 1): "ext4", (8, 17): "vfat", (8, 33): "exfat", (259, 1): "btrfs", (0, 21): "proc", (8, 49): "", (7, 7): ""}
-    assert {pair: files.file_system(MOUNTS, os.makedev(*pair)) for pair in kinds} == kinds
-    assert files.file_system("", os.makedev(8, 1)) == ""
-
-
-def test_this_machine_has_file_systems_that_are_known() -> None:
-    mounts = Path("/proc/self/mountinfo").read_text()
-    assert files.file_system(mounts, Path("/proc").stat().st_dev) == "proc"
-    assert files.largest_file(Path("/proc/missing/file")) is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "limit"),
-    [("vfat", 4_294_967_295), ("msdos", 4_294_967_295), ("exfat", None), ("ext4", None), ("fuseblk", None), ("", None)],
-)
-def test_the_largest_file(work: Path, monkeypatch: pytest.MonkeyPatch, kind: str, limit: int | None) -> None:
-    """FAT has 32 bits for a file's size, exFAT 64. Neither the file nor its folder need be there."""
-    devices: list[int] = []
-
-    def found(mounts: str, device: int) -> str:
-        devices.append(device)
-        return kind
-
-    monkeypatch.setattr(files, "file_system", found)
-    assert files.largest_file(work / "none" / "saved.tar.gz") == limit
-    assert devices == [work.stat().st_dev]
-
-
-# The lock
-
-
-def test_the_holder_of_a_lock_is_named(work: Path) -> None:
-    lock = work / "cache/.state/lock"
-    with spawn(lock, command=(sys.executable, "-c", HOLD)) as holder:
-        holder.wait_for("held")
-        with pytest.raises(EnvironmentProblem) as caught, files.exclusive_lock(lock):
-            pytest.fail("two have it")
-        assert caught.value.exit_code == EXIT_COULD_NOT
-        message = str(caught.value)
-        assert f"the cache {work / 'cache'} is in use by another run (process {holder.pid}, since " in message
-        assert "-cache" in message
-        holder.signal(signal.SIGKILL)
-        holder.wait()
-    with files.exclusive_lock(lock):
-        assert json.loads(lock.read_bytes())["pid"] == os.getpid()
-
-
-def test_a_lock_is_free_after_its_block_whatever_ends_it(work: Path) -> None:
-    lock = work / "cache/.state/lock"
-    with pytest.raises(KeyError), files.exclusive_lock(lock):
-        raise KeyError
-    with files.exclusive_lock(lock):
-        assert json.loads(lock.read_bytes())["pid"] == os.getpid()
-
-
-def test_a_holder_that_cannot_be_read_is_another_process(work: Path) -> None:
-    lock = work / "cache/.state/lock"
-    with files.exclusive_lock(lock):
-        for data in (b"", b"[]", b"{}", b'{"pid":"x","since":""}', b"\xff"):
-            lock.write_bytes(data)
-            with pytest.raises(EnvironmentProblem, match=r"by another run \(another process\)"), files.exclusive_lock(lock):
-                pytest.fail("two have it")
-
-
-def test_waiting_for_a_lock(work: Path) -> None:
-    lock = work / "cache/.state/lock"
-    got = threading.Event()
-
-    def wait() -> None:
-        with files.exclusive_lock(lock, wait=True):
-            got.set()
-
-    with files.exclusive_lock(lock):
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        assert not got.wait(0.1)
-    assert got.wait(5)
-    waiter.join()
