@@ -66,7 +66,10 @@ def run(arguments: Sequence[str]) -> int:
     interruption = Interruption()
     with stopping(interruption):
         try:
-            with locks.lock_load(options.lock_file, wait=bool(values.get("wait")), sleep=interruption.sleep):
+            with (
+                locks.lock_load(options.lock_file, wait=bool(values.get("wait")), sleep=interruption.sleep),
+                locks.reading(options.source, sleep=interruption.sleep),
+            ):
                 return _load(Load(options, interruption), options, mode, bool(values.get("dry-run")))
         except ImageToolsError:
             if not interruption.requested:

@@ -9,6 +9,7 @@ from pipeline.cli.go_flags import FlagSet
 from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
 from pipeline.reader.contents import open_contents
 from pipeline.reader.listing import ListedImage, ListedReferrer, Listing, make_listing
+from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, kind_text, referrers_text
 
 FLAGS = FlagSet("ls", (DEBUG, JSON))
@@ -27,7 +28,8 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(given, int):
         return given
     values, source = given
-    listing = make_listing(open_contents(source))
+    with locks.reading(source):
+        listing = make_listing(open_contents(source))
     if values.get("json"):
         print_json(listing.to_json())
     else:

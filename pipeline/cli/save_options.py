@@ -39,7 +39,7 @@ SAVE_FLAGS = FlagSet(
         Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'"),
         Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'"),
         Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),
-        Flag("wait", False, "wait while another run uses the cache"),
+        Flag("wait", False, "wait while another run uses the cache or the destination"),
     ),
 )
 

@@ -17,6 +17,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.reader.contents import Contents, open_contents
 from pipeline.reader.serve import BundleSource, RegistryServer
+from pipeline.storage import locks
 from pipeline.ui.terminal import harmless, referrers_text
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
@@ -51,18 +52,19 @@ def run(arguments: Sequence[str]) -> int:
     values, source = given
     host, port = _address(str(values.get("listen", DEFAULT_LISTEN)))
     tls, login = _tls(values), _login(values)
-    contents = open_contents(source)
-    for problem in contents.problems:
-        log.warning("%s", problem)
     if login and not tls and not _is_loopback(host):
         log.warning("passwords and images go over the network as they are: see -tls-cert")
     interruption = Interruption()
     with (
         stopping(interruption),
-        RegistryServer(BundleSource(contents), host, port, tls=tls, login=login, on_request=_log_request) as server,
+        contextlib.suppress(Interrupted),
+        locks.reading(source, sleep=interruption.sleep),
     ):
-        _say(contents, source, server, tls is not None)
-        with contextlib.suppress(Interrupted):
+        contents = open_contents(source)
+        for problem in contents.problems:
+            log.warning("%s", problem)
+        with RegistryServer(BundleSource(contents), host, port, tls=tls, login=login, on_request=_log_request) as server:
+            _say(contents, source, server, tls is not None)
             while True:
                 interruption.sleep(_POLL)
     # This is how it is meant to end.

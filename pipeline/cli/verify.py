@@ -20,6 +20,7 @@ from pipeline.registry import harbor
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo
+from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text
 
 FLAGS = FlagSet(
@@ -53,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         return given
     values, source = given
     interruption = Interruption()
-    with stopping(interruption):
+    with stopping(interruption), locks.reading(source, sleep=interruption.sleep):
         report = _report(values, source, interruption)
     if values.get("json"):
         print_json(report.to_json())

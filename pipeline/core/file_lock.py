@@ -53,12 +53,12 @@ def exclusive_lock(
         try:
             file = _locked(path, guards)
             if file is None and wait:
-                log.info("waiting: %s", _in_use(path, guards))
+                log.info("waiting: %s is in use by another run (%s)", guards, _who(path))
             while file is None and wait:
                 sleep(LOCK_POLL)
                 file = _locked(path, guards)
             if file is None:
-                raise EnvironmentProblem(_in_use(path, guards), tip=tip)
+                raise EnvironmentProblem(f"{guards} is in use by another run ({_who(path)})", tip=tip)
             stack.callback(file.close)
             if is_temporary:
                 # Before the file is closed: whoever opened it in the meantime finds that it is not there any more.
@@ -109,10 +109,10 @@ def no_readers(path: Path, guards: str, *, tip: str, wait: bool = False, sleep: 
     with contextlib.ExitStack() as stack:
         fd = _opened(path, stack)
         if fd is not None and not _flock(fd, fcntl.LOCK_EX, guards):
-            problem = f"{guards} is being read by {', '.join(_readers(fd)) or 'another process'}"
+            who = ", ".join(_readers(fd)) or "another process"
             if not wait:
-                raise EnvironmentProblem(problem, tip=tip)
-            log.info("waiting: %s", problem)
+                raise EnvironmentProblem(f"{guards} is being read by {who}", tip=tip)
+            log.info("waiting: %s is being read by %s", guards, who)
             while not _flock(fd, fcntl.LOCK_EX, guards):
                 sleep(LOCK_POLL)
         yield
@@ -184,10 +184,9 @@ def _command(pid: str) -> str:
     return f" ({text[:LONGEST_COMMAND]}{'…' if len(text) > LONGEST_COMMAND else ''})" if text else ""
 
 
-def _in_use(path: Path, guards: str) -> str:
+def _who(path: Path) -> str:
     holder = _read_holder(path)
-    who = f"process {holder.pid}, since {holder.since}" if holder else "another process"
-    return f"{guards} is in use by another run ({who})"
+    return f"process {holder.pid}, since {holder.since}" if holder else "another process"
 
 
 def _read_holder(path: Path) -> LockHolder | None:
