@@ -75,7 +75,8 @@ def write_report(
     context: SaveContext, result: SaveResult, finished: Finished | None, path: Path, planned: bool = False
 ) -> None:
     """``finished`` is what lies at the destination now."""
-    from pipeline.ui.report import collect, writing
+    from pipeline.ui import report
+    from pipeline.ui.report import collect
 
     run = collect.Run(
         context.bundle,
@@ -92,7 +93,7 @@ def write_report(
         context.tracker,
         result.verified,
     )
-    writing.write(collect.collect(run), path)
+    report.write(collect.collect(run), path)
 
 
 def tell(context: SaveContext, result: SaveResult, finished: Finished | None, how_to_go_on: str, report: Path | None) -> None:

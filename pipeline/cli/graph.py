@@ -12,8 +12,9 @@ from pipeline.config import settings
 from pipeline.config.settings import SETTINGS
 from pipeline.core import files
 from pipeline.core.errors import EXIT_OK, UsageError
-from pipeline.ui.graph.drawing import dot, svg
+from pipeline.ui.graph.dot import dot
 from pipeline.ui.graph.nodes import draw
+from pipeline.ui.graph.svg import svg
 from pipeline.ui.terminal import harmless, start_logging
 
 SUFFIXES = (".svg", ".dot")

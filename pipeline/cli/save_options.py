@@ -19,7 +19,7 @@ from pipeline.core.errors import InputError, UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.log import log
 from pipeline.ui import terminal
-from pipeline.ui.report.writing import check_name
+from pipeline.ui.report import check_name
 
 STANDARD_INPUT = "-"
 

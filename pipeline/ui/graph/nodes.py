@@ -23,6 +23,8 @@ from pipeline.core.reference import Reference
 from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.storage.cache import BundleState
 
+MAX_IMAGES = 40
+"""Up to that many every task is drawn; of more, each kind is one box."""
 KINDS = ("resolve", "referrers", "copy", "index", "tar", "compress", "split")
 """In the order of the acts; ``pack`` only names the last three."""
 

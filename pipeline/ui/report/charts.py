@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
+from markupsafe import Markup
+
+from pipeline.ui import svg
 from pipeline.ui.report.model import Report, Task
 from pipeline.ui.report.treemap import squarified
 from pipeline.ui.terminal import bytes_text, duration_text
@@ -54,31 +56,30 @@ def tiles(report: Report) -> list[Tile]:
     return found
 
 
-def treemap(report: Report) -> str:
+def treemap(report: Report) -> Markup:
     found = tiles(report)
     boxes = squarified([tile.size for tile in found], WIDTH, HEIGHT)
-    drawn = "".join(_tile(tile, *box) for tile, box in zip(found, boxes, strict=True))
+    drawn = (_tile(tile, *box) for tile, box in zip(found, boxes, strict=True))
     return _svg("map", HEIGHT, "Where the bytes of the bundle are, and which layers are shared", drawn)
 
 
-def _tile(tile: Tile, x: float, y: float, width: float, height: float) -> str:
-    title = f"<title>{escape(tile.name)}\n{bytes_text(tile.size)}, {escape(tile.more)}</title>"
-    rect = f'<rect class="{tile.look}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+def _tile(tile: Tile, x: float, y: float, width: float, height: float) -> Markup:
     room = int((width - 10) / 7.4)
     lines = []
     if room >= 5 and height >= 18:
-        lines.append(_text(x + 5, y + 14, _cut(tile.name.rpartition("/")[2], room)))
+        lines.append(svg.text(x + 5, y + 14, svg.cut(tile.name.rpartition("/")[2], room)))
     if room >= 5 and height >= 32:
-        lines.append(_text(x + 5, y + 28, _cut(bytes_text(tile.size), room), "small"))
+        lines.append(svg.text(x + 5, y + 28, svg.cut(bytes_text(tile.size), room), "small"))
     if room >= 12 and height >= 46:
-        lines.append(_text(x + 5, y + 42, _cut(tile.more, room), "small"))
-    return f"<g>{title}{rect}{''.join(lines)}</g>"
+        lines.append(svg.text(x + 5, y + 42, svg.cut(tile.more, room), "small"))
+    title = f"{tile.name}\n{bytes_text(tile.size)}, {tile.more}"
+    return svg.titled(title, svg.rect(tile.look, x, y, width, height), *lines)
 
 
-def timeline(report: Report) -> str:
+def timeline(report: Report) -> Markup:
     """A lane for each worker; what takes long is long."""
     if not report.tasks:
-        return ""
+        return Markup("")
     start, end = min(task.start for task in report.tasks), max(task.end for task in report.tasks)
     scale = (WIDTH - LABELS) / max(end - start, 1e-3)
     lanes = max(task.worker for task in report.tasks)
@@ -86,10 +87,10 @@ def timeline(report: Report) -> str:
     parts = [*_axis(end - start, scale, height)]
     for worker in range(1, lanes + 1):
         top = AXIS + (worker - 1) * (LANE + GAP)
-        parts.append(_text(0, top + 14, f"worker {worker}", "small"))
+        parts.append(svg.text(0, top + 14, f"worker {worker}", "small"))
         tasks = sorted((task for task in report.tasks if task.worker == worker), key=lambda task: task.start)
         parts += [_bar(group, start, scale, top) for group in _together(tasks, scale)]
-    return _svg("time", height, "What each worker did, over time", "".join(parts))
+    return _svg("time", height, "What each worker did, over time", parts)
 
 
 def _together(tasks: Iterable[Task], scale: float) -> Iterator[list[Task]]:
@@ -109,46 +110,38 @@ def _together(tasks: Iterable[Task], scale: float) -> Iterator[list[Task]]:
         yield group
 
 
-def _bar(group: Sequence[Task], origin: float, scale: float, top: float) -> str:
+def _bar(group: Sequence[Task], origin: float, scale: float, top: float) -> Markup:
     first, last = group[0], group[-1]
     x, width = LABELS + (first.start - origin) * scale, max(THIN, (last.end - first.start) * scale)
     name = first.name if len(group) == 1 else f"{len(group)} tasks, {first.name} the first"
     size = sum(task.bytes for task in group)
     facts = duration_text(last.end - first.start) + (f", {bytes_text(size)}" if size else "")
     facts += "" if all(task.ok for task in group) else ", failed"
-    title = f"<title>{escape(name)}\n{facts}</title>"
-    return f'<g>{title}<rect class="{look(first)}" x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{LANE:.0f}"/></g>'
+    return svg.titled(f"{name}\n{facts}", svg.rect(look(first), x, top, width, LANE))
 
 
 def look(task: Task) -> str:
     return _KINDS.get(task.name.partition(":")[0], "index") if task.ok else "failed"
 
 
-def _axis(seconds: float, scale: float, height: float) -> Iterator[str]:
+def _axis(seconds: float, scale: float, height: float) -> Iterator[Markup]:
     step = next((step for step in _steps() if seconds / step <= 8), seconds)
     count = int(seconds / step) + 1
     for number in range(count):
         x = LABELS + number * step * scale
-        yield f'<line class="tick" x1="{x:.1f}" y1="14" x2="{x:.1f}" y2="{height:.0f}"/>'
+        yield Markup('<line class="tick" x1="{0:.1f}" y1="14" x2="{0:.1f}" y2="{1:.0f}"/>').format(x, height)
         if x < WIDTH - 50:
-            yield _text(x + 3, 12, duration_text(number * step) if number else "0", "small")
+            yield svg.text(x + 3, 12, duration_text(number * step) if number else "0", "small")
 
 
 def _steps() -> Iterator[float]:
     yield from (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
-def _svg(name: str, height: float, label: str, content: str) -> str:
-    box = f"0 0 {WIDTH:.0f} {height:.0f}"
-    return f'<svg class="{name}" viewBox="{box}" role="img" aria-label="{escape(label)}">{content}</svg>'
-
-
-def _text(x: float, y: float, text: str, look: str = "") -> str:
-    return f'<text{f""" class="{look}" """.rstrip() if look else ""} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
-
-
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"
+def _svg(name: str, height: float, label: str, pieces: Iterable[Markup]) -> Markup:
+    return Markup('<svg class="{}" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
+        name, WIDTH, height, label, svg.join(pieces)
+    )
 
 
 def short(digest: str) -> str:

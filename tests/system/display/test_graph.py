@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ui.graph.drawing import MAX_IMAGES, dot, svg
-from pipeline.ui.graph.nodes import KINDS, Graph, Node, State
+from pipeline.ui.graph.dot import dot
+from pipeline.ui.graph.nodes import KINDS, MAX_IMAGES, Graph, Node, State
+from pipeline.ui.graph.svg import svg
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import Registry
