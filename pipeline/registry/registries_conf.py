@@ -6,15 +6,19 @@ In come a reference and the machine's configuration, out go the endpoints to ask
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli
-
 from pipeline.core.errors import EnvironmentProblem
 from pipeline.core.reference import DEFAULT_REGISTRY, Reference
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _SYSTEM = Path("/etc/containers")
 _DOCKER_HUB = "registry-1.docker.io"
@@ -81,7 +85,7 @@ def _read() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Prefix and entry; a later file replaces what an earlier one says of a prefix."""
     for path in _paths():
         try:
-            document = tomli.loads(path.read_bytes().decode())
+            document = tomllib.loads(path.read_bytes().decode())
             for entry in document.get("registry", ()):
                 if prefix := entry.get("prefix") or entry.get("location"):
                     yield prefix, entry
