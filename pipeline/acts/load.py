@@ -254,7 +254,7 @@ class Load:
         """Our own registry, on this machine, for nobody but our skopeos."""
         password = secrets.token_urlsafe(24)
         with ExitStack() as stack:
-            server = stack.enter_context(RegistryServer(self.context.blob_source, login=(_USER, password)))
+            server = stack.enter_context(RegistryServer(self.context.blob_source, login=(_USER, password), patience=None))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="image-tools-")))
             token = base64.b64encode(f"{_USER}:{password}".encode()).decode()
             login = folder / "auth.json"

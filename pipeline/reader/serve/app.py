@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -139,8 +140,9 @@ class RegistryApp:
         return _json_response(document, headers, OCI_INDEX)
 
     def _repository(self, request: Request, name: str) -> _Repository:
+        # Who takes us for the mirror of a registry wants that registry's image, and no other of the same name.
         registry = request.args.get("ns", "")
-        found = self._repositories.get(f"{registry}/{name}") or self._repositories.get(name)
+        found = self._repositories.get(f"{registry}/{name}" if registry else name)
         if found is None:
             raise _Problem(404, "NAME_UNKNOWN", f"there is no repository {name}")
         return found
@@ -271,8 +273,8 @@ def _page(request: Request, names: list[str]) -> tuple[list[str], dict[str, str]
     number = request.args.get("n")
     if number is None:
         return names, {}
-    if not (number.isascii() and number.isdigit()):
-        raise _Problem(400, "PAGINATION_NUMBER_INVALID", "n is not a number")
+    if not re.fullmatch("[0-9]{1,9}", number):
+        raise _Problem(400, "PAGINATION_NUMBER_INVALID", "n is not a number of at most nine digits")
     page = names[: int(number)]
     if not page or len(page) == len(names):
         return page, {}
