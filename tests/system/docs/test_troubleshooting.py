@@ -14,7 +14,17 @@ DOCUMENT = ROOT / "docs" / "troubleshooting.md"
 HOLE = "…"
 MAKERS = re.compile(r"\w*(Error|EnvironmentProblem|GivenUp)|dodo_problem")
 """What makes an error that a user may see; Python's own are none of ours."""
-PYTHONS = {"AssertionError", "ValueError", "OSError", "KeyError", "TypeError", "RuntimeError", "FileNotFoundError"}
+PYTHONS = {
+    "AssertionError",
+    "ConnectionError",
+    "TimeoutError",
+    "ValueError",
+    "OSError",
+    "KeyError",
+    "TypeError",
+    "RuntimeError",
+    "FileNotFoundError",
+}
 
 
 def text_of(node: ast.expr) -> str:
