@@ -49,7 +49,7 @@ GROUPS = {
 
 _RUNS = frozenset({"run", "auto"})
 _OTHER_COMMANDS = frozenset("list info clean forget ignore reset-dep dumpdb tabcompletion help strace".split())
-_UNKNOWN = Choice(Descriptor("", Digest("sha256", "0" * 64), 0), (), None)
+_UNKNOWN = Choice(top=Descriptor("", Digest("sha256", "0" * 64), 0), platforms=())
 """Of an image that no run has resolved: enough to draw its tasks, never to run them."""
 
 

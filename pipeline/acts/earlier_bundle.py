@@ -9,7 +9,7 @@ from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ImageToolsError, UsageError
 from pipeline.storage.archive import open_archive
-from pipeline.storage.cache import IMAGES_LIST, BundleState
+from pipeline.storage.bundle_state import IMAGES_LIST, BundleState
 from pipeline.storage.records.packed import Finished, read_finished
 
 

@@ -187,7 +187,7 @@ class Load:
 
     def _open(self) -> Contents:
         try:
-            return open_contents(self._options.source)
+            return open_contents(self._options.source, self._interruption.check)
         except ForeignArchiveError:
             if self._options.source.is_dir():
                 raise
@@ -197,7 +197,7 @@ class Load:
         except OSError as error:
             raise disk.problem(error) from error
         try:
-            return open_contents(folder)
+            return open_contents(folder, self._interruption.check)
         except ArchiveError:
             files.remove(folder)
             raise

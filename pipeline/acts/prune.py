@@ -19,24 +19,17 @@ from pathlib import Path
 from pipeline.core import bundle, files, image_list, oci
 from pipeline.core.bundle import BundleImage, PlatformFilter
 from pipeline.core.errors import ContentError, EnvironmentProblem, ImageToolsError, InputError, UsageError
-from pipeline.core.oci import Descriptor, Digest, Manifest
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.steps import copy
-from pipeline.steps.choose import choose, read_record
+from pipeline.steps.choose import choose
 from pipeline.steps.compress import is_waiting
 from pipeline.storage.archive import temporary_files
-from pipeline.storage.cache import (
-    BLOBS,
-    IMAGES,
-    IMAGES_LIST,
-    INDEX,
-    LAYOUT_FILE,
-    BundleState,
-    Cache,
-    layout_index,
-    read_layout_index,
-)
+from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
+from pipeline.storage.cache import Cache
+from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, layout_index, read_layout_index
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import referrers as referrers_record
+from pipeline.storage.records import resolved as resolved_record
 from pipeline.storage.records.packed import Finished, read_finished
 
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
@@ -234,7 +227,7 @@ class _Needs:
         self.records.add(record)
         if image.locked is not None:
             self._add(image.locked)
-        resolved = read_record(record)
+        resolved = resolved_record.read(record)
         if resolved is None:
             self.is_uncertain |= record.exists()
             return
@@ -246,8 +239,10 @@ class _Needs:
             self._add(resolved.descriptor.digest)
             self.folders.update(_layouts_below(cache.image_folder(image.reference)))
             return
-        if choice.index is not None:
-            self.digests.add(Digest.of(choice.index))
+        self.digests.update((choice.digest, *(digest for digest, _ in choice.inner)))
+        if not resolved.is_schema1:  # of a subset, the indexes at the source too: the next choice is made from them
+            indexes = walk.indexes(resolved.descriptor, lambda each: cache.parse(each.digest))
+            self.digests.update(descriptor.digest for descriptor, _ in indexes)
         for platform in choice.platforms:
             folder = copy.folder(cache, image, platform)
             self.folders.add(folder)
@@ -266,21 +261,26 @@ class _Needs:
 
     def _add(self, digest: Digest) -> None:
         """A manifest or index, and all that it needs."""
+        try:
+            for _, document in walk.walk(Descriptor("", digest, 0), self._read):
+                if isinstance(document, Manifest):
+                    self.digests.update(blob.digest for blob in document.blobs)
+        except ContentError:
+            self.is_uncertain = True
+
+    def _read(self, descriptor: Descriptor) -> Manifest | Index | None:
+        """None for what was followed before, and for what cannot be followed."""
+        digest = descriptor.digest
         if digest in self._visited:
-            return
+            return None
         self._visited.add(digest)
         self.digests.add(digest)
         try:
-            parsed = self._cache.parse(digest)
+            return self._cache.parse(digest)
         except ContentError:
             # One that is not here yet has brought nothing here; one that is damaged may have.
             self.is_uncertain |= self._cache.blob(digest).exists() and not self._is_schema1(digest)
-            return
-        if isinstance(parsed, Manifest):
-            self.digests.update(blob.digest for blob in parsed.blobs)
-            return
-        for child in parsed.manifests:
-            self._add(child.digest)
+            return None
 
     def _is_schema1(self, digest: Digest) -> bool:
         try:

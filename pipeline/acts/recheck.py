@@ -18,7 +18,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.parallel import in_parallel
-from pipeline.storage.cache import BundleState
+from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.records.packed import Packed, read_packed
 
 READERS = 2

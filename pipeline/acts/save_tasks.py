@@ -39,7 +39,9 @@ from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
 from pipeline.steps.choose import Choice, PlatformImage
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
 from pipeline.storage import locks
-from pipeline.storage.cache import INDEX, BundleState, Cache
+from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.cache import Cache
+from pipeline.storage.image_layout import INDEX
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import referrers as referrers_record
 

@@ -78,7 +78,7 @@ def _report(values: Mapping[str, Value], source: Path, interruption: Interruptio
         def place(image: BundledImage) -> Reference:
             return harbor.place(image, registry, project) if project else image.at(registry)
 
-        return compare(open_contents(source), place, skopeo, distribution, jobs, interruption)
+        return compare(open_contents(source, interruption.check), place, skopeo, distribution, jobs, interruption)
     jobs = settings.jobs(given) if given.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
     return check(source, jobs, interruption)
 

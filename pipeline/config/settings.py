@@ -15,7 +15,8 @@ from pipeline.core import bundle, files, reference
 from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Compression, Output, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
-from pipeline.storage.cache import IMAGES_LIST, LAYOUT_FILE
+from pipeline.storage.bundle_state import IMAGES_LIST
+from pipeline.storage.image_layout import LAYOUT_FILE
 
 
 @dataclass(frozen=True)

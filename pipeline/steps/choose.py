@@ -1,52 +1,31 @@
 """Which of an image's manifests are asked for, and what index the image gets.
 
-In come an image of the bundle and what its tag names (bytes that are in the cache), out goes a ``Choice``; nothing is
-written. The rules are those of docs/formats.md, "Digests": an index stays as it is when every platform it names was asked
-for, or when it is pinned by digest; otherwise a new one holds the chosen descriptors, verbatim, and the attestations about
-them. What names no platform (a Helm chart, say) is kept whole.
+Takes an image of the bundle and what its tag names (bytes that are in the cache), returns a ``Choice``; writes nothing. The
+rules are those of docs/formats.md, "Digests": an index stays as it is when every platform in it was asked for, or when it is
+pinned by digest; otherwise a new one holds the chosen descriptors, verbatim, and the attestations about them. The choice is
+among manifests, however many indexes lie between. What names no platform (a Helm chart, say) is kept whole.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from pipeline.core import files, oci
+from pipeline.core import oci
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError, PlatformError
-from pipeline.core.oci import Descriptor, Digest, Index, Manifest, Platform
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, Platform, walk
 from pipeline.core.reference import shorten
-from pipeline.storage.cache import BLOBS, INDEX, LAYOUT_FILE, MAX_DEPTH, Cache
+from pipeline.storage.cache import Cache
+from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE
+from pipeline.storage.records.resolved import Resolved
 
-RECORD_VERSION = 1
 MAX_PLATFORMS = 1000
 """Manifests to fetch of one image; real ones have twenty."""
 MAX_NAMED = 20
 """Platforms that a message lists."""
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """What a reference names right now: the top object's descriptor. It does not depend on ``-a`` or ``-os``."""
-
-    descriptor: Descriptor
-    platform: Platform = field(default_factory=Platform)
-    """Of a schema 1 image, whose manifest says it; it has no other place."""
-
-    @property
-    def is_schema1(self) -> bool:
-        return self.descriptor.media_type in oci.SCHEMA1_TYPES
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "version": RECORD_VERSION,
-            "descriptor": self.descriptor.to_json(),
-            "platform": {"os": self.platform.os, "architecture": self.platform.architecture},
-        }
 
 
 @dataclass(frozen=True)
@@ -59,36 +38,32 @@ class PlatformImage:
     img_id: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """What is saved of one image."""
 
     top: Descriptor
     platforms: tuple[PlatformImage, ...]
-    index: bytes | None
+    index: bytes | None = None
     """The image's index, or None where the source has none."""
+    inner: tuple[tuple[Digest, bytes], ...] = ()
+    """Indexes in ``index`` that are new, as only some of what they named was asked for."""
     notes: tuple[str, ...] = ()
 
     @property
+    def digest(self) -> Digest:
+        """What the image is in the bundle. (The conversion of a schema 1 image is not known before it is copied.)"""
+        return self.top.digest if self.index is None else Digest.of(self.index, self.top.digest.algorithm)
+
+    @property
     def is_subset(self) -> bool:
-        return self.index is not None and Digest.of(self.index) != self.top.digest
+        return self.digest != self.top.digest
 
     @property
     def subjects(self) -> tuple[Digest, ...]:
         """What is in the bundle as it was at the source, so that others may refer to it: index and manifests."""
         index = () if self.index is None or self.is_subset else (self.top.digest,)
         return tuple(dict.fromkeys((*index, *(platform.descriptor.digest for platform in self.platforms))))
-
-
-def read_record(path: Path) -> Resolved | None:
-    """A record that ``resolve`` wrote, or None where it is missing, damaged or of another version."""
-    document = files.read_json(path)
-    try:
-        if document["version"] != RECORD_VERSION:
-            return None
-        return Resolved(Descriptor.from_json(document["descriptor"]), Platform.from_json(document["platform"]))
-    except (TypeError, KeyError, ContentError):
-        return None
 
 
 def choose(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
@@ -99,7 +74,7 @@ def choose(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
     parsed = cache.parse(top.digest)
     if isinstance(parsed, Manifest):
         return _single(image, top, platform_of(cache, parsed), ())
-    return _from_index(cache, image, top, parsed)
+    return _from_index(cache, image, resolved)
 
 
 def platform_of(cache: Cache, manifest: Manifest) -> Platform:
@@ -109,77 +84,108 @@ def platform_of(cache: Cache, manifest: Manifest) -> Platform:
     return Platform.from_json(oci.load_json(cache.read(manifest.config.digest)))
 
 
-def nested(cache: Cache, index: Index, depth: int = 1, seen: set[Digest] | None = None) -> Iterator[Descriptor]:
-    """The descriptors of an index with those of the indexes in it, which must be in the cache. Raises ContentError.
-
-    An index that comes again is left out: few, each with many that are one, would unfold to more than anybody can count.
-    """
-    if depth > MAX_DEPTH:
-        raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
-    seen = set() if seen is None else seen
-    for descriptor in index.manifests:
-        if descriptor.media_type in oci.INDEX_TYPES:
-            child = None if descriptor.digest in seen else cache.parse(descriptor.digest)
-            seen.add(descriptor.digest)
-            if isinstance(child, Index):
-                yield from nested(cache, child, depth + 1, seen)
-        else:
-            yield descriptor
-
-
 def _single(image: BundleImage, top: Descriptor, platform: Platform, notes: tuple[str, ...]) -> Choice:
     if platform.is_known and not image.platforms.matches(platform):
         if image.reference.digest is None:
             raise PlatformError(f"it is made for {platform} only, but {image.platforms} was asked for", tip="see -a and -os")
         notes = (*notes, f"made for {platform}, which was not asked for; it is saved as the digest names it")
-    return Choice(top, (PlatformImage(top, platform, slug(platform), 1),), None, notes)
+    return Choice(top=top, platforms=(PlatformImage(top, platform, slug(platform), 1),), notes=notes)
 
 
-def _from_index(cache: Cache, image: BundleImage, top: Descriptor, index: Index) -> Choice:
-    known = [d for d in index.manifests if d.platform.is_known and not d.is_attestation]
-    asked = [d for d in known if image.platforms.matches(d.platform)]
-    notes = _lacking(image, tuple(nested(cache, index)))
-    if known and not asked and image.reference.digest is None:
-        names = list(dict.fromkeys(str(d.platform) for d in known))
+@dataclass(frozen=True)
+class _Leaf:
+    """An entry that is not an index. ``place`` is the index that names it, and its number there."""
+
+    descriptor: Descriptor
+    platform: Platform
+    """What it says itself, or where it says nothing, the index around it."""
+    place: tuple[Digest, int]
+
+    @property
+    def is_known(self) -> bool:
+        return self.platform.is_known and not self.descriptor.is_attestation
+
+
+def _from_index(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
+    top, is_pinned = resolved.descriptor, image.reference.digest is not None
+    leaves = _leaves(cache, top)
+    known = [leaf for leaf in leaves if leaf.is_known]
+    asked = [leaf for leaf in known if image.platforms.matches(leaf.platform)]
+    notes = _lacking(image, known)
+    if not leaves:
+        raise PlatformError("its index is empty")
+    if known and not asked and not is_pinned:
+        names = list(dict.fromkeys(str(leaf.platform) for leaf in known))
         have = ", ".join([*names[:MAX_NAMED], *(["..."] if len(names) > MAX_NAMED else [])])
         raise PlatformError(f"it has no platform of those asked for ({image.platforms}); it has {have}", tip="see -a and -os")
-    whole = len(asked) == len(known)
-    if image.reference.digest is not None and not whole:
-        extra = ", ".join(str(d.platform) for d in known if not image.platforms.matches(d.platform))
+    if is_pinned and len(asked) < len(known):
+        extra = ", ".join(str(leaf.platform) for leaf in known if not image.platforms.matches(leaf.platform))
         notes = (*notes, f"pinned by digest, so all of the index is saved: also {extra}")
-        whole = True
-    if whole:
-        chosen, data = index.manifests, cache.read(top.digest)
-    else:
-        subjects = {str(d.digest) for d in asked}
-        chosen = tuple(d for d in index.manifests if _is_wanted(image, d, subjects))
-        data = index.subset(chosen)
-    if not chosen:
-        raise PlatformError("its index is empty")
-    return Choice(top, _platform_images(cache, index, chosen), data, notes)
+    whole = is_pinned or len(asked) == len(known)
+    subjects = {str(leaf.descriptor.digest) for leaf in asked}
+    wanted = [leaf for leaf in leaves if whole or _is_wanted(image, leaf, subjects)]
+    index, inner = (cache.read(top.digest), ()) if len(wanted) == len(leaves) else _subset(cache, top, wanted)
+    return Choice(top=top, platforms=_platform_images(leaves, wanted), index=index, inner=inner, notes=notes)
 
 
-def _is_wanted(image: BundleImage, descriptor: Descriptor, subjects: set[str]) -> bool:
+def _leaves(cache: Cache, top: Descriptor) -> list[_Leaf]:
+    """What an index leads to. The indexes in it must be in the cache. Raises ContentError."""
+    documents = walk.indexes(top, lambda each: cache.parse(each.digest))
+    indexes = {descriptor.digest: index for descriptor, index in documents if isinstance(index, Index)}
+    outer: dict[Digest, Platform] = {}
+    leaves: list[_Leaf] = []
+    for digest, index in indexes.items():
+        for number, entry in enumerate(index.manifests):
+            platform = outer.get(digest, Platform()) if entry.platform == Platform() else entry.platform
+            if entry.digest in indexes:
+                outer.setdefault(entry.digest, platform)
+            else:
+                leaves.append(_Leaf(entry, platform, (digest, number)))
+    return leaves
+
+
+def _is_wanted(image: BundleImage, leaf: _Leaf, subjects: set[str]) -> bool:
     """Attestations go with their subject, the digest of a chosen platform; what names no platform is kept whole."""
-    if descriptor.is_attestation:
-        return descriptor.annotations.get(oci.ATTESTATION_SUBJECT) in subjects
-    return not descriptor.platform.is_known or image.platforms.matches(descriptor.platform)
+    if leaf.descriptor.is_attestation:
+        return leaf.descriptor.annotations.get(oci.ATTESTATION_SUBJECT) in subjects
+    return not leaf.platform.is_known or image.platforms.matches(leaf.platform)
 
 
-def _lacking(image: BundleImage, manifests: tuple[Descriptor, ...]) -> tuple[str, ...]:
-    platforms = [d.platform for d in manifests if d.platform.is_known]
-    lacking = [str(a) for a in image.platforms.architectures if not any(map(a.matches, platforms))]
-    return (f"not made for {', '.join(lacking)}",) if lacking and platforms else ()
+def _subset(cache: Cache, top: Descriptor, wanted: Sequence[_Leaf]) -> tuple[bytes, tuple[tuple[Digest, bytes], ...]]:
+    """The index with nothing in it but what leads to ``wanted``, and the new indexes that it names."""
+    places = {leaf.place for leaf in wanted}
+    made: dict[Digest, bytes] = {}
+    new: list[tuple[Digest, bytes]] = []
+    for descriptor, index in walk.indexes(top, lambda each: cache.parse(each.digest), innermost_first=True):
+        if not isinstance(index, Index):
+            continue
+        kept = []
+        for number, entry in enumerate(index.manifests):
+            if entry.digest in made:
+                kept += [entry.renewed(made[entry.digest])] if made[entry.digest] else []
+            elif (descriptor.digest, number) in places:
+                kept.append(entry)
+        if tuple(kept) == index.manifests:
+            made[descriptor.digest] = cache.read(descriptor.digest)
+        else:
+            data = made[descriptor.digest] = index.subset(tuple(kept)) if kept else b""
+            new += [(descriptor.renewed(data).digest, data)] if kept and descriptor is not top else []
+    return made[top.digest], tuple(new)
 
 
-def _platform_images(cache: Cache, index: Index, chosen: tuple[Descriptor, ...]) -> tuple[PlatformImage, ...]:
+def _lacking(image: BundleImage, known: Sequence[_Leaf]) -> tuple[str, ...]:
+    lacking = [str(a) for a in image.platforms.architectures if not any(a.matches(leaf.platform) for leaf in known)]
+    return (f"not made for {', '.join(lacking)}",) if lacking and known else ()
+
+
+def _platform_images(leaves: Sequence[_Leaf], wanted: Sequence[_Leaf]) -> tuple[PlatformImage, ...]:
     # Named over the whole index, so that a platform's folder does not depend on what else was asked for.
-    names = _unique_slugs(dict.fromkeys((d.digest, d.platform) for d in nested(cache, index)))
+    names = _unique_slugs(dict.fromkeys((leaf.descriptor.digest, leaf.platform) for leaf in leaves))
     images: dict[Digest, PlatformImage] = {}
-    for descriptor in nested(cache, Index(index.media_type, chosen)):
-        if descriptor.digest not in images:
-            name = names[descriptor.digest, descriptor.platform]
-            images[descriptor.digest] = PlatformImage(descriptor, descriptor.platform, name, len(images) + 1)
+    for leaf in wanted:
+        digest = leaf.descriptor.digest
+        if digest not in images:
+            images[digest] = PlatformImage(leaf.descriptor, leaf.platform, names[digest, leaf.platform], len(images) + 1)
     if len(images) > MAX_PLATFORMS:
         raise ContentError(f"its index names {len(images)} manifests to fetch, more than any image has ({MAX_PLATFORMS})")
     return tuple(images.values())

@@ -12,9 +12,11 @@ from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.errors import ContentError, PlatformError
 from pipeline.core.oci import Descriptor
 from pipeline.core.reference import Reference
-from pipeline.steps.choose import Choice, PlatformImage, Resolved, choose
-from pipeline.storage.cache import BundleState, Cache
+from pipeline.steps.choose import Choice, PlatformImage, choose
+from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.cache import Cache
 from pipeline.storage.records import referrers as referrers_record
+from pipeline.storage.records.resolved import Resolved
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from pipeline.core.errors import DamagedBlobsError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.storage.archive import ArchiveLayout, Codec, Member, temporary_files, volume_names, write_archive
-from pipeline.storage.cache import LAYOUT_FILE, BundleState, Cache
+from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.cache import Cache
+from pipeline.storage.image_layout import LAYOUT_FILE
 from pipeline.storage.records.packed import Packed, PackedFile, read_packed
 
 _CODECS = {Compression.GZIP: Codec.GZIP, Compression.ZSTD: Codec.ZSTD}

@@ -21,16 +21,8 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import REF_NAME, SCHEMA1_TYPES, Descriptor, Digest
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps.choose import PlatformImage
-from pipeline.storage.cache import (
-    INDEX,
-    SHARE,
-    SOURCE_DIGEST,
-    Cache,
-    fresh_folder,
-    layout_index,
-    read_layout_index,
-    write_image,
-)
+from pipeline.storage.cache import SHARE, Cache
+from pipeline.storage.image_layout import INDEX, SOURCE_DIGEST, fresh_folder, layout_index, read_layout_index, write_image
 
 POLL = 0.2
 """Seconds between two looks at whether a blob that another copy fetches has arrived."""

@@ -11,15 +11,18 @@ from typing import Any
 from pipeline.core import files
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError
-from pipeline.core.oci import REF_NAME, Descriptor, Digest
+from pipeline.core.oci import REF_NAME, Descriptor
 from pipeline.steps.choose import Choice
-from pipeline.storage.cache import INDEX, SOURCE_DIGEST, SUBJECT, BundleState, Cache, layout_index, read_layout_index
+from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.cache import Cache
+from pipeline.storage.image_layout import INDEX, SOURCE_DIGEST, SUBJECT, layout_index, read_layout_index
 
 
 def write_index(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> None:
     """Raises ContentError when a platform's folder is not what the choice says."""
     if choice.index is not None and choice.is_subset:
-        cache.put(choice.index, Digest.of(choice.index))
+        for digest, data in (*choice.inner, (choice.digest, choice.index)):
+            cache.put(data, digest)
     files.write_atomic(state.image_index(image.reference), _made(cache, image, choice), durable=False)
 
 
@@ -37,7 +40,7 @@ def _made(cache: Cache, image: BundleImage, choice: Choice) -> bytes:
     if choice.index is None:
         entry = _single(cache, image, choice)
     else:
-        entry = Descriptor(choice.top.media_type, Digest.of(choice.index), len(choice.index)).to_json()
+        entry = Descriptor(choice.top.media_type, choice.digest, len(choice.index)).to_json()
         entry["annotations"] = {REF_NAME: str(image.reference)}
         if choice.is_subset:
             entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)

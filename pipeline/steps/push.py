@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ArchiveError, Cause, ContentError, RegistryError
-from pipeline.core.oci import Descriptor, Digest, Index
+from pipeline.core.oci import Descriptor, Digest, Index, walk
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage, Contents
 from pipeline.registry.skopeo.client import Skopeo
-from pipeline.storage.cache import MAX_DEPTH
 
 
 class CountingSource:
@@ -115,9 +114,8 @@ def push(
             refused=lambda: blob_source.damage(closure),
         )
 
-    for descriptor in _nested(blob_source.contents, image.descriptor):
-        if descriptor.digest != image.descriptor.digest:
-            pushed(descriptor, target.by_digest(descriptor.digest), _has_indexes(blob_source.contents, descriptor))
+    for descriptor in _apart(blob_source.contents, image.descriptor):
+        pushed(descriptor, target.by_digest(descriptor.digest), _has_indexes(blob_source.contents, descriptor))
     pushed(image.descriptor, target, _has_indexes(blob_source.contents, image.descriptor))
 
 
@@ -146,12 +144,9 @@ def _has_indexes(contents: Contents, descriptor: Descriptor) -> bool:
     return isinstance(parsed, Index) and any(isinstance(contents.parse(child.digest), Index) for child in parsed.manifests)
 
 
-def _nested(contents: Contents, descriptor: Descriptor, depth: int = 0) -> Iterator[Descriptor]:
-    """What has to be there before ``descriptor`` can be pushed, innermost first; then ``descriptor``."""
-    if depth > MAX_DEPTH:
-        raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
-    parsed = contents.parse(descriptor.digest)
-    if isinstance(parsed, Index) and _has_indexes(contents, descriptor):
-        for child in parsed.manifests:
-            yield from _nested(contents, child, depth + 1)
-    yield descriptor
+def _apart(contents: Contents, top: Descriptor) -> list[Descriptor]:
+    """What is pushed before ``top``, each on its own, innermost first: all that stands in indexes that hold others."""
+    found = list(walk.walk(top, contents.read_document, check=contents.check, innermost_first=True))
+    around = [index for each, index in found if isinstance(index, Index) and _has_indexes(contents, each)]
+    inside = {child.digest for index in around for child in index.manifests}
+    return [descriptor for descriptor, _ in found if descriptor.digest in inside]

@@ -1,7 +1,7 @@
 """Act 1, one image: what refers to it right now? Signatures, attestations, SBOMs, and what refers to these.
 
-Takes an image and its choice, writes a record (``referrers_record``) and, in ``share/``, the manifests of what was found; blobs
-are copied in act 2, like those of images. Looked for are cosign's tags (``sha256-<hex>.sig``) and what the registry lists,
+Takes an image and its choice, returns what was found, whose manifests are in ``share/`` then; blobs are copied in act 2, like
+those of images. Looked for are cosign's tags (``sha256-<hex>.sig``) and what the registry lists,
 by its API or, without one, under the fallback tag. Promises: a registry that does not answer is a failure, never "unsigned";
 the number of requests is bounded: five at the most for each manifest, ours or found.
 

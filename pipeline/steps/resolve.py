@@ -14,10 +14,12 @@ from pipeline.core import files, oci
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.log import log
-from pipeline.core.oci import Descriptor, Digest, Index, Manifest, Schema1
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, Schema1, walk
 from pipeline.registry.skopeo.client import Skopeo
-from pipeline.steps.choose import Choice, Resolved, choose, read_record
-from pipeline.storage.cache import MAX_DEPTH, Cache
+from pipeline.steps.choose import Choice, choose
+from pipeline.storage.cache import Cache
+from pipeline.storage.records import resolved as resolved_record
+from pipeline.storage.records.resolved import Resolved
 
 MAX_INDEXES = 100
 """Below one index; those in use have a handful."""
@@ -29,7 +31,7 @@ def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
     if resolved is None:
         resolved = _ask(cache, skopeo, image)
     if not resolved.is_schema1:
-        _fetch_index_or_config(cache, skopeo, image, resolved.descriptor, set())
+        _fetch_index_or_config(cache, skopeo, image, resolved.descriptor)
     choice = choose(cache, image, resolved)
     if not resolved.is_schema1:
         for platform in choice.platforms:
@@ -40,7 +42,7 @@ def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
 
 def is_current(cache: Cache, image: BundleImage) -> bool:
     """Whether nothing needs to be asked: a digest whose manifests and configs are here. A tag may always have moved."""
-    record = read_record(cache.resolved_record(image.reference))
+    record = resolved_record.read(cache.resolved_record(image.reference))
     if image.pin is None or record is None or record.descriptor.digest != image.pin:
         return False
     choice = known_choice(cache, image)
@@ -56,7 +58,7 @@ def is_current(cache: Cache, image: BundleImage) -> bool:
 
 def known_choice(cache: Cache, image: BundleImage) -> Choice | None:
     """The choice by the record of the last resolve, or None where there is none that can be used."""
-    resolved = read_record(cache.resolved_record(image.reference))
+    resolved = resolved_record.read(cache.resolved_record(image.reference))
     if resolved is None:
         return None
     try:
@@ -96,23 +98,17 @@ def _digest(document: Manifest | Index | Schema1, data: bytes, algorithm: str) -
     return document.digest if isinstance(document, Schema1) else Digest.of(data, algorithm)
 
 
-def _fetch_index_or_config(
-    cache: Cache, skopeo: Skopeo, image: BundleImage, top: Descriptor, visited: set[Digest], depth: int = 0
-) -> None:
+def _fetch_index_or_config(cache: Cache, skopeo: Skopeo, image: BundleImage, top: Descriptor) -> None:
     """What ``choose`` has to read: the indexes below an index; the config of a single image, which names its platform."""
-    if depth > MAX_DEPTH:
-        raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
-    visited.add(top.digest)
-    if len(visited) > MAX_INDEXES:
-        raise ContentError(f"more than {MAX_INDEXES} indexes in one index are more than any image has")
-    document = cache.parse(top.digest)
-    if isinstance(document, Manifest):
-        _fetch_config(cache, skopeo, image, top.digest, document)
-        return
-    for descriptor in document.manifests:
-        if descriptor.media_type in oci.INDEX_TYPES and descriptor.digest not in visited:
+
+    def read(descriptor: Descriptor) -> Manifest | Index:
+        if descriptor is not top:
             _fetch_object(cache, skopeo, image, descriptor)
-            _fetch_index_or_config(cache, skopeo, image, descriptor, visited, depth + 1)
+        return cache.parse(descriptor.digest)
+
+    for descriptor, document in walk.indexes(top, read, limit=MAX_INDEXES):
+        if descriptor is top and isinstance(document, Manifest):
+            _fetch_config(cache, skopeo, image, top.digest, document)
 
 
 def _fetch_manifest(cache: Cache, skopeo: Skopeo, image: BundleImage, descriptor: Descriptor) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.bundle import Bundle
-from pipeline.storage.cache import BundleState, Cache, is_published, publish
+from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.cache import Cache, is_published, publish
 from pipeline.storage.records.packed import Finished, Packed, PackedFile, parse_finished, read_finished, read_packed
 
 

@@ -21,19 +21,9 @@ from pipeline.core.oci import Descriptor, Digest, Manifest
 from pipeline.steps.choose import PlatformImage
 from pipeline.steps.chosen import ChosenImage
 from pipeline.storage.archive import ArchiveLayout, Member
-from pipeline.storage.cache import (
-    BLOBS,
-    IMAGES,
-    IMAGES_LIST,
-    INDEX,
-    LAYOUT_FILE,
-    OCI_LAYOUT,
-    SHARE,
-    BundleState,
-    Cache,
-    layout_index,
-    read_layout_index,
-)
+from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
+from pipeline.storage.cache import SHARE, Cache
+from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, OCI_LAYOUT, layout_index, read_layout_index
 
 IMAGES_LIST_VERSION = "v1.1.0"
 EARLIEST = datetime(1980, 1, 1, tzinfo=timezone.utc)

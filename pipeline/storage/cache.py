@@ -8,38 +8,23 @@ reuses a blob by its name alone.)
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.core import disk, files, oci, reference
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
 from pipeline.core.files import TEMPORARY
-from pipeline.core.oci import Descriptor, Digest, Index, Manifest
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.core.reference import Reference
+from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
+from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, OCI_LAYOUT, layout_index, link
 
-OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}\n'
-LAYOUT_FILE = "oci-layout"
-INDEX = "index.json"
-IMAGES_LIST = "saved-images-list.json"
-IMAGES = "images"
 SHARE = "share"
-BLOBS = "blobs"
 STATE = ".state"
-SOURCE_DIGEST = "io.image-tools.source.digest"
-"""Annotation on an image's descriptor: the digest at the source, where ours differs (a subset, or a converted image)."""
-SUBJECT = "io.image-tools.referrer.subject"
-"""Annotation on the descriptor of what came along with an image: the digest that it refers to."""
-MAX_DEPTH = 4
-"""Indexes inside indexes; none in use goes beyond two."""
-MAX_OBJECTS = 100_000
-"""All that an image consists of, every platform included."""
 
 
 class Cache:
@@ -120,27 +105,7 @@ class Cache:
 
     def closure(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """A manifest or index and all it needs, each object once, in order of first use. Raises ContentError."""
-        found: dict[Digest, Descriptor] = {}
-        self._collect(descriptor, found, set(), 0)
-        return tuple(found.values())
-
-    def _collect(self, top: Descriptor, found: dict[Digest, Descriptor], visited: set[Digest], depth: int) -> None:
-        # An index may name another one thousands of times, and that one a third.
-        if top.digest in visited:
-            return
-        if depth > MAX_DEPTH:
-            raise ContentError(f"{top.digest}: indexes are nested more than {MAX_DEPTH} deep")
-        parsed = self.parse(top.digest)
-        visited.add(top.digest)
-        found.setdefault(top.digest, top)
-        if isinstance(parsed, Manifest):
-            for blob in parsed.blobs:
-                found.setdefault(blob.digest, blob)
-        else:
-            for child in parsed.manifests:
-                self._collect(child, found, visited, depth + 1)
-        if len(found) > MAX_OBJECTS:
-            raise ContentError(f"{top.digest}: more than {MAX_OBJECTS} objects belong to no image")
+        return tuple(walk.closure(descriptor, lambda each: self.parse(each.digest)).values())
 
     def missing(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """What of the closure is not here. Where a manifest is missing, only it is named: what it needs is unknown."""
@@ -178,115 +143,6 @@ class Cache:
                     names.remove(name)
                     yield Path(folder, name)
                 yield from (Path(folder, name) for name in filenames if name.startswith((TEMPORARY, "oci-put-blob")))
-
-
-@dataclass(frozen=True)
-class BundleState:
-    """What describes one bundle: kept apart from the cache, so that bundles on one cache do not undo each other."""
-
-    folder: Path
-
-    @property
-    def index(self) -> Path:
-        return self.folder / INDEX
-
-    @property
-    def images_list(self) -> Path:
-        return self.folder / IMAGES_LIST
-
-    @property
-    def archive_layout(self) -> Path:
-        """What ``tar`` hands to ``compress``."""
-        return self.folder / "archive.json"
-
-    @property
-    def sums(self) -> Path:
-        """Digests of what ``tar`` wrote, by which damage is seen."""
-        return self.folder / "sums.json"
-
-    @property
-    def packed(self) -> Path:
-        """What ``compress`` hands to ``split``."""
-        return self.folder / "packed.json"
-
-    @property
-    def output(self) -> Path:
-        """The finished files, as ``split`` left them."""
-        return self.folder / "output.json"
-
-    @property
-    def journal(self) -> Path:
-        """There while a set of volumes changes over."""
-        return self.folder / "journal.json"
-
-    @property
-    def last_run(self) -> Path:
-        """Which images the last run saved and which failed."""
-        return self.folder / "run.json"
-
-    @property
-    def description(self) -> Path:
-        """Where the bundle goes, and which platforms of which images it asks for: what it needs of the cache."""
-        return self.folder / "bundle.json"
-
-    @property
-    def kept_list(self) -> Path:
-        """The image list of the last run, also of one that was typed."""
-        return self.folder / "images.txt"
-
-    def referrers(self, name: Reference) -> Path:
-        """What refers to an image and comes along with it."""
-        return self.folder / "referrers" / f"{name.folder}.json"
-
-    def image_index(self, name: Reference) -> Path:
-        return self.folder / IMAGES / name.folder / INDEX
-
-
-def layout_index(descriptors: Sequence[dict[str, Any]]) -> bytes:
-    """The ``index.json`` of an image layout."""
-    return files.dump_json({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": list(descriptors)})
-
-
-def read_layout_index(path: Path) -> Descriptor | None:
-    """The one descriptor in an image's ``index.json``, or None where the file is missing, damaged or not of ours."""
-    document = files.read_json(path)
-    try:
-        (descriptor,) = document["manifests"]
-        return Descriptor.from_json(descriptor)
-    except (TypeError, KeyError, ValueError, ContentError):
-        return None
-
-
-def write_image(folder: Path, descriptor: dict[str, Any], share: Path) -> None:
-    """Make ``folder`` an image layout of one descriptor; whatever was there is replaced, by renaming.
-
-    Not synced: a folder that a power loss took is made again, without a transfer.
-    """
-    temporary = fresh_folder(folder)
-    (temporary / LAYOUT_FILE).write_bytes(OCI_LAYOUT)
-    link(temporary / BLOBS, os.path.relpath(share, folder))
-    (temporary / INDEX).write_bytes(layout_index([descriptor]))
-    old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    files.remove(old)
-
-
-def fresh_folder(path: Path) -> Path:
-    """An empty temporary folder beside ``path``."""
-    temporary = files.temporary_beside(path)
-    files.remove(temporary)
-    temporary.mkdir(parents=True)
-    return temporary
-
-
-def link(path: Path, target: str) -> None:
-    """A symbolic link, where the file system can hold one: FAT cannot, and nothing of ours depends on it."""
-    if path.is_symlink() and str(path.readlink()) == target:
-        return
-    with contextlib.suppress(PermissionError, FileExistsError, NotImplementedError):
-        path.symlink_to(target)
 
 
 def publish(cache: Cache, state: BundleState) -> None:

@@ -54,6 +54,14 @@ class Descriptor:
     def to_json(self) -> dict[str, Any]:
         return dict(self.raw) or {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
 
+    def renewed(self, data: bytes) -> Descriptor:
+        """The same entry for other bytes; the old ones' copy in it (``data``) and their addresses (``urls``) go."""
+        digest = Digest.of(data, self.digest.algorithm)
+        if digest == self.digest:
+            return self
+        kept = {key: value for key, value in self.to_json().items() if key not in ("data", "urls")}
+        return Descriptor.from_json({**kept, "digest": str(digest), "size": len(data)})
+
     @property
     def is_attestation(self) -> bool:
         """BuildKit's attestation manifests ride in the index of the image they are about."""

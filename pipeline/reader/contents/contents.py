@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from pipeline.core import oci, reference
 from pipeline.core.errors import ArchiveError, ContentError, InputError
-from pipeline.core.oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform
+from pipeline.core.oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform, walk
 from pipeline.core.reference import Reference
 from pipeline.reader.contents.stores import Store, open_store
 from pipeline.storage.archive import ForeignArchiveError
-from pipeline.storage.cache import IMAGES_LIST, INDEX, MAX_DEPTH, SUBJECT
+from pipeline.storage.bundle_state import IMAGES_LIST
+from pipeline.storage.image_layout import INDEX, SUBJECT
 
 _T = TypeVar("_T")
 
@@ -60,9 +61,12 @@ class PlatformEntry:
 class Contents:
     """The images of a source, and their blobs."""
 
-    def __init__(self, store: Store) -> None:
-        """Raises ArchiveError where no image can be made out."""
+    def __init__(self, store: Store, check: Callable[[], None] = walk.no_check) -> None:
+        """``check`` is called all along a walk through indexes, and ends it by raising. Raises ArchiveError where no image
+        can be made out.
+        """
         self.store = store
+        self.check = check
         self.problems: tuple[str, ...] = ()
         """Entries that name no image, in words."""
         self._made: dict[Digest, bytes] = {}
@@ -136,19 +140,13 @@ class Contents:
         """As ``oci.referrer_entry``, of something in here."""
         return oci.referrer_entry(descriptor.digest, self.read(descriptor.digest))
 
-    def closure(self, descriptor: Descriptor, depth: int = 0) -> dict[Digest, Descriptor]:
+    def closure(self, descriptor: Descriptor) -> dict[Digest, Descriptor]:
         """A manifest or index and all it needs, foreign layers excepted, in order of first use. Raises ContentError."""
-        if depth > MAX_DEPTH:
-            raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
-        parsed = self.parse(descriptor.digest)
-        found = {descriptor.digest: descriptor}
-        if isinstance(parsed, Manifest):
-            found.update((blob.digest, blob) for blob in parsed.blobs)
-        else:
-            for child in parsed.manifests:
-                for digest, item in self.closure(child, depth + 1).items():
-                    found.setdefault(digest, item)
-        return found
+        return walk.closure(descriptor, self.read_document, check=self.check)
+
+    def read_document(self, descriptor: Descriptor) -> Manifest | Index:
+        """For walks. Raises ContentError."""
+        return self.parse(descriptor.digest)
 
     def platforms(self, descriptor: Descriptor) -> tuple[PlatformEntry, ...]:
         """Every manifest below an index, each once, in order; a manifest is its own. Raises ContentError."""
@@ -156,7 +154,7 @@ class Contents:
         if isinstance(parsed, Manifest):
             return (PlatformEntry(descriptor, self._platform_of(descriptor, parsed)),)
         found: dict[Digest, PlatformEntry] = {}
-        for child in _leaves(self, parsed):
+        for child in walk.leaves(descriptor, self.read_document, check=self.check):
             found.setdefault(child.digest, PlatformEntry(child, child.platform))
         return tuple(found.values())
 
@@ -240,9 +238,9 @@ class Contents:
         return document
 
 
-def open_contents(path: Path) -> Contents:
+def open_contents(path: Path, check: Callable[[], None] = walk.no_check) -> Contents:
     """What lies at ``path``: an archive, volumes (any of their names), or a folder. Raises as ``open_store``."""
-    return Contents(open_store(path))
+    return Contents(open_store(path), check)
 
 
 def name_of_entry(place: str, descriptor: Descriptor) -> str:
@@ -259,14 +257,3 @@ def name_of_entry(place: str, descriptor: Descriptor) -> str:
 def _entry(place: str, entry: Any) -> tuple[str, Descriptor]:
     descriptor = Descriptor.from_json(entry)
     return name_of_entry(place, descriptor), descriptor
-
-
-def _leaves(contents: Contents, index: Index, depth: int = 1) -> Iterator[Descriptor]:
-    if depth > MAX_DEPTH:
-        raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
-    for child in index.manifests:
-        parsed = contents.parse(child.digest) if child.media_type in oci.INDEX_TYPES else None
-        if isinstance(parsed, Index):
-            yield from _leaves(contents, parsed, depth + 1)
-        else:
-            yield child

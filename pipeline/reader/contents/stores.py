@@ -16,7 +16,9 @@ from pipeline.core.files import CHUNK
 from pipeline.core.oci import Digest
 from pipeline.storage.archive import ArchiveReader, ForeignArchiveError, open_archive
 from pipeline.storage.archive.volume_reader import VolumeSet, find
-from pipeline.storage.cache import BLOBS, IMAGES_LIST, LAYOUT_FILE, SHARE
+from pipeline.storage.bundle_state import IMAGES_LIST
+from pipeline.storage.cache import SHARE
+from pipeline.storage.image_layout import BLOBS, LAYOUT_FILE
 
 MAX_METADATA = 256 * 1024 * 1024
 """Bytes of an index or a list: thousands of images need a few million."""

@@ -19,7 +19,7 @@ from werkzeug.routing import Map, Rule
 from pipeline.core import oci, reference
 from pipeline.core.errors import ContentError, ImageToolsError
 from pipeline.core.log import log
-from pipeline.core.oci import MAX_MANIFEST_SIZE, OCI_INDEX, Descriptor, Digest, Index, Manifest, parse
+from pipeline.core.oci import MAX_MANIFEST_SIZE, OCI_INDEX, Descriptor, Digest, Index, Manifest, parse, walk
 from pipeline.reader.serve.source import Source
 
 SLICE = 64 * 1024
@@ -185,28 +185,30 @@ class RegistryApp:
 
     def _find_referrers(self, repository: _Repository) -> dict[Digest, list[dict[str, Any]]]:
         found: dict[Digest, list[dict[str, Any]]] = {}
-        for digest, data, manifest in self._manifests(repository):
+        for digest, (data, manifest) in self._manifests(repository).items():
             if manifest.subject is not None:
                 found.setdefault(manifest.subject.digest, []).append(oci.referrer_entry(digest, data))
         return found
 
-    def _manifests(self, repository: _Repository) -> Iterator[tuple[Digest, bytes, Manifest | Index]]:
-        """Every manifest and index that the repository's images lead to and that is here, once."""
-        pending, seen = [descriptor.digest for descriptor in repository.images], set()
-        while pending:
-            digest = pending.pop()
-            if digest in seen:
-                continue
-            seen.add(digest)
-            data = self._read_manifest(digest)
-            if data is None:
-                continue
+    def _manifests(self, repository: _Repository) -> dict[Digest, tuple[bytes, Manifest | Index]]:
+        """Every manifest and index that the repository's images lead to and that is here, with its bytes."""
+        found: dict[Digest, tuple[bytes, Manifest | Index]] = {}
+
+        def read(descriptor: Descriptor) -> Manifest | Index | None:
+            """None for what is not here, is something else, or was followed from another image."""
+            data = None if descriptor.digest in found else self._read_manifest(descriptor.digest)
             with suppress(ContentError):
-                manifest = parse(data)
-                if isinstance(manifest, Index):
-                    pending += [child.digest for child in manifest.manifests]
-                if isinstance(manifest, Index | Manifest):
-                    yield digest, data, manifest
+                document = parse(data) if data is not None else None
+                if data is not None and isinstance(document, Index | Manifest):
+                    found[descriptor.digest] = data, document
+                    return document
+            return None
+
+        for image in repository.images:
+            with suppress(ContentError):  # what is nested too deep is served all the same
+                for _ in walk.walk(image, read):
+                    pass
+        return found
 
 
 def _by_name(images: Iterable[tuple[str, Descriptor]]) -> dict[str, _Repository]:

@@ -12,14 +12,13 @@ from pipeline.core import oci
 from pipeline.core.errors import ContentError, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about
-from pipeline.core.oci import Descriptor, Digest, Index, Manifest
+from pipeline.core.oci import Descriptor, Digest, Manifest, walk
 from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage, Contents
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.skopeo.client import Skopeo
-from pipeline.storage.cache import MAX_DEPTH
 
 
 def compare(
@@ -81,14 +80,10 @@ def _unlisted(contents: Contents, image: BundledImage, target: Reference, distri
         yield Fault(str(target), "it is there, but not listed as a referrer: load again", (str(image.reference),))
 
 
-def _below(contents: Contents, descriptor: Descriptor, depth: int = 0) -> Iterator[tuple[Digest, Digest | None]]:
-    """The manifests below an image's own; and for each that has one, the digest of its config. Raises ContentError."""
-    if depth > MAX_DEPTH:
-        raise ContentError(f"{descriptor.digest}: indexes are nested more than {MAX_DEPTH} deep")
-    if depth:
-        yield descriptor.digest, None
-    parsed = contents.parse(descriptor.digest)
-    if isinstance(parsed, Manifest) and parsed.config.media_type in oci.IMAGE_CONFIG_TYPES:
-        yield descriptor.digest, parsed.config.digest
-    for child in parsed.manifests if isinstance(parsed, Index) else ():
-        yield from _below(contents, child, depth + 1)
+def _below(contents: Contents, top: Descriptor) -> Iterator[tuple[Digest, Digest | None]]:
+    """The manifests below ``top``; and for each that has one, ``top`` too, the digest of its config. Raises ContentError."""
+    for descriptor, document in walk.walk(top, contents.read_document, check=contents.check):
+        if descriptor is not top:
+            yield descriptor.digest, None
+        if isinstance(document, Manifest) and document.config.media_type in oci.IMAGE_CONFIG_TYPES:
+            yield descriptor.digest, document.config.digest

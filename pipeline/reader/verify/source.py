@@ -7,14 +7,13 @@ from pathlib import Path
 
 from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.interruption import Interruption
-from pipeline.core.oci import Descriptor, Digest, Manifest
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.reader.verify.hashing import Checksums, hash_everything
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import VolumeSet, find
-from pipeline.storage.cache import MAX_DEPTH
 
 
 def check(path: Path, jobs: int, interruption: Interruption) -> Report:
@@ -35,7 +34,7 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
         faults.append(Fault(path.name, error.message))
         faults += sums.compare(lambda size: interruption.check()) if sums else ()
         return Report(str(path), 0, 0, volumes.size, tuple(faults), count, is_readable=False)
-    contents = _contents(store, faults)
+    contents = _contents(store, faults, interruption)
     damaged, of_volumes = hash_everything(store, sums, jobs, interruption)
     needs, of_images = _follow(contents, damaged)
     faults += of_volumes + of_images
@@ -49,9 +48,9 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     return Report(str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None)
 
 
-def _contents(store: Store, faults: list[Fault]) -> Contents | None:
+def _contents(store: Store, faults: list[Fault], interruption: Interruption) -> Contents | None:
     try:
-        contents = Contents(store)
+        contents = Contents(store, interruption.check)
     except ArchiveError as error:
         faults.append(Fault(Path(store.place).name, error.message))
         return None
@@ -66,7 +65,7 @@ def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[d
     for image in contents.bundled if contents else ():
         assert contents is not None
         name = str(image.reference)
-        for descriptor, problem in _walk(contents, image.descriptor, 0):
+        for descriptor, problem in _belongings(contents, image.descriptor):
             needs.setdefault(descriptor.digest, {})[name] = None
             if problem and descriptor.digest not in damaged:
                 problems.setdefault((str(descriptor.digest), problem), {})[name] = None
@@ -74,25 +73,27 @@ def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[d
     return {digest: list(names) for digest, names in needs.items()}, faults
 
 
-def _walk(contents: Contents, descriptor: Descriptor, depth: int) -> Iterator[tuple[Descriptor, str]]:
-    """Everything that ``descriptor`` leads to, each with what is wrong with it: nothing, mostly."""
-    if problem := _wrong_size(contents, descriptor):
-        yield descriptor, problem
-        return
+def _belongings(contents: Contents, top: Descriptor) -> list[tuple[Descriptor, str]]:
+    """Everything that ``top`` leads to, each with what is wrong with it: nothing, mostly."""
+    found: list[tuple[Descriptor, str]] = []
+
+    def read(descriptor: Descriptor) -> Manifest | Index | None:
+        problem, document = _wrong_size(contents, descriptor), None
+        if not problem:
+            try:
+                document = contents.parse(descriptor.digest)
+            except ContentError as error:
+                problem = error.message
+        found.append((descriptor, problem))
+        return document
+
     try:
-        if depth > MAX_DEPTH:
-            raise ContentError(f"indexes are nested more than {MAX_DEPTH} deep")
-        parsed = contents.parse(descriptor.digest)
+        for _, document in walk.walk(top, read, check=contents.check):
+            if isinstance(document, Manifest):
+                found.extend((blob, _wrong_size(contents, blob)) for blob in document.blobs)
     except ContentError as error:
-        yield descriptor, error.message
-        return
-    yield descriptor, ""
-    if isinstance(parsed, Manifest):
-        for blob in parsed.blobs:
-            yield blob, _wrong_size(contents, blob)
-    else:
-        for child in parsed.manifests:
-            yield from _walk(contents, child, depth + 1)
+        found.append((top, error.message))
+    return found
 
 
 def _wrong_size(contents: Contents, descriptor: Descriptor) -> str:

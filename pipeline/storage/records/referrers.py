@@ -15,7 +15,7 @@ from pipeline.core.bundle import BundleImage, PlatformFilter, Referrer
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference, is_tag
-from pipeline.storage.cache import BundleState
+from pipeline.storage.bundle_state import BundleState
 
 VERSION = 1
 

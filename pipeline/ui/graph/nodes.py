@@ -21,7 +21,7 @@ from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference
 from pipeline.steps.chosen import ChosenImage, needed_by
-from pipeline.storage.cache import BundleState
+from pipeline.storage.bundle_state import BundleState
 
 MAX_IMAGES = 40
 """Up to that many every task is drawn; of more, each kind is one box."""

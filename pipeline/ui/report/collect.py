@@ -18,7 +18,8 @@ from pipeline.core.oci import Descriptor, Digest, Manifest
 from pipeline.steps.choose import PlatformImage
 from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.steps.tar import image_entry, platform_entry
-from pipeline.storage.cache import BundleState, Cache
+from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.cache import Cache
 from pipeline.storage.records.packed import PackedFile
 from pipeline.ui.report.model import (
     VERSION,

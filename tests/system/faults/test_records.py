@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core import files
 from pipeline.steps import split
-from pipeline.storage.cache import BundleState
+from pipeline.storage.bundle_state import BundleState
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import Registry

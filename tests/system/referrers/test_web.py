@@ -21,7 +21,7 @@ from pipeline.registry.distribution import Distribution, fallback_tag
 from pipeline.registry.http import Answer, Site, Web
 from pipeline.registry.registries_conf import Registries
 from pipeline.registry.retry import Attempts
-from pipeline.storage.cache import BundleState
+from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.records import referrers as referrers_record
 from tests.support.images import image, layer
 from tests.system.referrers.api_registry import ApiRegistry

@@ -18,7 +18,8 @@ from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Outp
 from pipeline.core.errors import EXIT_USAGE, InputError, UsageError
 from pipeline.core.log import log
 from pipeline.core.oci import Platform
-from pipeline.storage.cache import IMAGES_LIST, LAYOUT_FILE
+from pipeline.storage.bundle_state import IMAGES_LIST
+from pipeline.storage.image_layout import LAYOUT_FILE
 
 K, M, G, T = 1024, 1024**2, 1024**3, 1024**4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,9 +18,13 @@ from pipeline.core.bundle import BundleImage, parse_platforms
 from pipeline.core.errors import EXIT_SOME_FAILED, ContentError, PlatformError
 from pipeline.core.files import dump_json
 from pipeline.core.oci import Descriptor, Digest, Platform
+from pipeline.core.oci.walk import MAX_DEPTH
 from pipeline.steps import choose as choice_module
-from pipeline.steps.choose import Choice, Resolved, choose, nested, read_record, slug
-from pipeline.storage.cache import BLOBS, INDEX, LAYOUT_FILE, MAX_DEPTH, Cache
+from pipeline.steps.choose import Choice, choose, slug
+from pipeline.storage.cache import Cache
+from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE
+from pipeline.storage.records import resolved as resolved_record
+from pipeline.storage.records.resolved import Resolved
 from tests.support.images import Content, Image, Index, attestation, helm_chart, image, index, layer, platform
 
 AMD64, ARM64, V6, V7, S390X = (image(f"linux/{name}") for name in ("amd64", "arm64", "arm/v6", "arm/v7", "s390x"))
@@ -263,21 +268,83 @@ def test_schema_1_is_a_single_image_with_a_warning(cache: Cache) -> None:
 # Nested
 
 
-def test_an_index_in_an_index(cache: Cache) -> None:
-    inner = index(ARM64, attestation(ARM64))
+NESTED = index(AMD64, index(ARM64, S390X, attestation(ARM64), attestation(S390X)))
+
+
+def test_the_choice_is_among_the_manifests_of_nested_indexes(cache: Cache) -> None:
+    choice = chosen(cache, NESTED, "arm64")
+    assert [str(each.platform) for each in choice.platforms] == ["linux/arm64", "unknown/unknown"]
+    assert digests_of(choice) == digests(ARM64, attestation(ARM64))
+    ((digest, inner),) = choice.inner
+    (entry,) = entries(choice)
+    (nested,) = json.loads(NESTED.content.data)["manifests"][1:]
+    sha256 = f"sha256:{hashlib.sha256(inner).hexdigest()}"
+    assert str(digest) == sha256
+    assert entry == {**nested, "digest": sha256, "size": len(inner)}
+    source = json.loads(NESTED.entries[1].content.data)  # type: ignore[union-attr]
+    assert json.loads(inner) == {**source, "manifests": [source["manifests"][0], source["manifests"][2]]}
+
+
+def test_what_leads_to_nothing_that_was_asked_for_is_left_out(cache: Cache) -> None:
+    choice = chosen(cache, NESTED, "amd64")
+    assert digests_of(choice) == digests(AMD64)
+    assert entries(choice) == [json.loads(NESTED.content.data)["manifests"][0]]
+    assert choice.inner == ()
+
+
+def test_nested_indexes_of_which_all_was_asked_for_stay_as_they_are(cache: Cache) -> None:
+    whole = chosen(cache, NESTED, "amd64,arm64,s390x")
+    assert (whole.index, whole.inner, whole.is_subset) == (NESTED.content.data, (), False)
+    kept = chosen(cache, NESTED, "arm64,s390x")
+    assert entries(kept) == json.loads(NESTED.content.data)["manifests"][1:]
+    assert kept.inner == ()
+    pinned = chosen(cache, NESTED, "arm64", pin=True)
+    assert (pinned.index, pinned.inner) == (NESTED.content.data, ())
+    assert digests_of(pinned) == digests(*NESTED.images())
+
+
+def test_none_of_the_platforms_fails_at_any_depth(cache: Cache) -> None:
+    for made in (index(S390X), index(index(S390X)), index(index(index(S390X)), S390X), index(index(), index(S390X))):
+        with pytest.raises(PlatformError, match=r"\(amd64,arm64\); it has linux/s390x"):
+            chosen(cache, made)
+    assert chosen(cache, NESTED, "amd64,ppc64le").notes == ("not made for ppc64le",)
+    assert chosen(cache, NESTED, "arm64").notes == ()
+
+
+def test_an_index_that_lies_in_several_is_written_once(cache: Cache) -> None:
+    inner = index(ARM64, S390X)
+    choice = chosen(cache, index(index(inner, AMD64), index(AMD64, V7, inner), V7), "arm64")
+    assert digests_of(choice) == digests(ARM64)
+    assert len(choice.inner) == 3, "the shared one, and the two around it"
+    by_digest = {str(digest): json.loads(data)["manifests"] for digest, data in choice.inner}
+    around = [by_digest[entry["digest"]] for entry in entries(choice)]
+    assert len(around) == 2
+    assert around[0] == around[1]
+    assert [each["digest"] for each in by_digest[around[0][0]["digest"]]] == digests(ARM64)
+
+
+def test_a_manifest_that_says_no_platform_has_that_of_the_index_around_it(cache: Cache) -> None:
+    plain = image(Platform(), [layer("plain")])
+    inner = index(plain)
     made = index(AMD64, inner)
-    assert [str(each.digest) for each in nested(cache, oci.Index("", _parsed(cache, made)))] == digests(*made.images())
-    choice = chosen(cache, made, "amd64")
-    assert digests_of(choice) == digests(*made.images()), "it names no platform, so it is kept"
-    assert choice.index == made.content.data
-    assert choice.notes == ()
-    assert chosen(cache, made, "amd64,s390x").notes == ("not made for s390x",), "those within count"
+    document = json.loads(made.content.data)
+    document["manifests"][1]["platform"] = {"os": "linux", "architecture": "s390x"}
+    document["manifests"][1]["data"] = "e30="
+    outer = Index(Content(oci.OCI_INDEX, json.dumps(document).encode()), made.entries)
+    assert digests_of(chosen(cache, outer, "amd64")) == digests(AMD64)
+    (entry,) = entries(chosen(cache, outer, "s390x"))
+    assert entry == document["manifests"][1], "nothing in it is new"
 
 
-def _parsed(cache: Cache, made: Index) -> tuple[Descriptor, ...]:
-    parsed = cache.parse(put(cache, made).descriptor.digest)
-    assert isinstance(parsed, oci.Index)
-    return parsed.manifests
+def test_an_index_that_is_pinned_by_a_sha512_digest_is_not_a_subset(cache: Cache) -> None:
+    data = index(AMD64, S390X).content.data
+    put(cache, index(AMD64, S390X))
+    digest = Digest("sha512", hashlib.sha512(data).hexdigest())
+    cache.put(data, digest)
+    name = reference.parse(f"r.io/app@{digest}")
+    wanted_ = BundleImage(name, name, parse_platforms("amd64", ""), str(name), 1)
+    choice = choose(cache, wanted_, Resolved(Descriptor(oci.OCI_INDEX, digest, len(data))))
+    assert (choice.is_subset, choice.digest) == (False, digest)
 
 
 def test_an_index_that_is_nested_too_deep_is_refused(cache: Cache) -> None:
@@ -400,17 +467,19 @@ def test_a_record_is_read_as_it_was_written(cache: Cache, clean_environment: Pat
     old = Resolved(Descriptor(oci.DOCKER_SCHEMA1, Digest.of(b""), 1), Platform("linux", "arm64"))
     for resolved in (put(cache, index(AMD64)), put(cache, AMD64), old):
         place.write_bytes(dump_json(resolved.to_json()))
-        assert read_record(place) == resolved
-        assert read_record(place).is_schema1 is (resolved is old)  # type: ignore[union-attr]
+        read = resolved_record.read(place)
+        assert read == resolved
+        assert read is not None
+        assert read.is_schema1 is (resolved is old)
 
 
 def test_a_record_that_is_missing_damaged_or_of_another_version_is_none(clean_environment: Path) -> None:
     place = clean_environment / "record.json"
-    assert read_record(place) is None
+    assert resolved_record.read(place) is None
     good = Resolved(Descriptor(oci.OCI_INDEX, Digest.of(b""), 1)).to_json()
     broken: list[Any] = [{**good, "version": 0}, {**good, "descriptor": {}}, {**good, "descriptor": None}]
     for document in ([], {}, None, 1, "x", *broken):
         place.write_bytes(dump_json(document))
-        assert read_record(place) is None
+        assert resolved_record.read(place) is None
     place.write_bytes(dump_json(good)[:-20])
-    assert read_record(place) is None
+    assert resolved_record.read(place) is None
