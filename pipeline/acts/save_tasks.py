@@ -48,7 +48,7 @@ from pipeline.storage.records import referrers as referrers_record
 PAUSE_POLL = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
 _YEAR_10000 = 253_402_300_800
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Of the archive's contents; a new one makes every bundle pack again."""
 
 

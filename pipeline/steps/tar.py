@@ -76,14 +76,20 @@ def platform_entry(cache: Cache, image: BundleImage, platform: PlatformImage) ->
 
 
 def _images_list(cache: Cache, saved: Sequence[ChosenImage], time: datetime) -> dict[str, Any]:
-    """``saved-images-list.json``, in the shape that existing loaders of this format read."""
+    """``saved-images-list.json``, in the shape that existing loaders of this format read. They fail on attestations, which are
+    in the index all the same.
+    """
     return {
         "List": [
             {
                 "Source": item.image.reference.name,
                 "Tag": item.image.reference.tag_or_digest,
                 "ArchList": list(dict.fromkeys(p.platform.architecture for p in item.choice.platforms if p.platform.is_known)),
-                "Images": [_listed(cache, item.image, platform) for platform in item.choice.platforms],
+                "Images": [
+                    _listed(cache, item.image, platform)
+                    for platform in item.choice.platforms
+                    if not platform.descriptor.is_attestation
+                ],
             }
             for item in saved
         ],

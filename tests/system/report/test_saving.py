@@ -43,7 +43,11 @@ def test_json_says_what_is_in_the_bundle(registry: Registry, images: list[Pushed
     for each in good:
         assert each["digest"] == bundle.entry(each["reference"])["digest"]
         listed = bundle.listed(each["reference"])["Images"]
-        assert [platform["digest"] for platform in each["platforms"]] == [entry["Digest"] for entry in listed]
+        manifests = [platform["digest"] for platform in each["platforms"]]
+        assert manifests == bundle.manifests(each["digest"])
+        assert [entry["Digest"] for entry in listed] == [
+            digest for digest in manifests if digest not in bundle.attestations(each["digest"])
+        ]
         for platform in each["platforms"]:
             needs = bundle.closure(platform["digest"])
             assert needs == {platform["digest"], platform["config"], *platform["layers"]}

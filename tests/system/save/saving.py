@@ -205,6 +205,12 @@ class Unpacked:
             return [digest]
         return [found for child in document["manifests"] for found in self.manifests(child["digest"])]
 
+    def attestations(self, digest: str) -> set[str]:
+        """The digests of BuildKit's attestations below an index."""
+        entries = json.loads(self.blobs[digest]).get("manifests", [])
+        marked = {entry["digest"] for entry in entries if "vnd.docker.reference.type" in entry.get("annotations", {})}
+        return marked.union(*(self.attestations(entry["digest"]) for entry in entries))
+
     def _layouts(self, reference: str) -> list[str]:
         """The folders of an image and of its platforms."""
         found = [self.folder(reference), *(path for path in self.folder(reference).iterdir() if path.name != "blobs")]
@@ -224,14 +230,16 @@ class Unpacked:
             name = entry["annotations"][REF_NAME]
             [own] = load(self.folder(name) / "index.json")["manifests"]
             assert own == entry
-            folders = [self.folder(name)]
             if SUBJECT in entry["annotations"]:
                 expected |= {f"{name}/{part}" for name in self._layouts(name) for part in ("index.json", "oci-layout", "blobs")}
                 continue
             listed = self.listed(name)["Images"]
-            assert [image["Digest"] for image in listed] == list(dict.fromkeys(self.manifests(entry["digest"])))
+            manifests, attestations = list(dict.fromkeys(self.manifests(entry["digest"]))), self.attestations(entry["digest"])
+            assert [image["Digest"] for image in listed] == [each for each in manifests if each not in attestations]
+            folders = [self.root / path for path in self._layouts(name)]
+            assert len(folders) == 1 + len(manifests)
             for image in listed:
-                folders.append(self.root / image["Folder"])
+                assert self.root / image["Folder"] in folders
                 [only] = load(self.root / image["Folder"] / "index.json")["manifests"]
                 assert only["digest"] == image["Digest"]
             for folder in folders:
