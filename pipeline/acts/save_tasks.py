@@ -41,9 +41,11 @@ from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
 from pipeline.storage import locks
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
+from pipeline.storage.destination import files_at
 from pipeline.storage.image_layout import INDEX
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import referrers as referrers_record
+from pipeline.storage.records.packed import read_finished
 
 PAUSE_POLL = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
@@ -129,6 +131,8 @@ class SaveContext(Actions):
             for leftover in files.temporary_leftovers(path) if path else ():
                 if not compress.is_waiting(self.state, leftover):
                     files.remove(leftover)
+        if not self.bundle.is_cache:
+            files_at(self.bundle.output, read_finished(self.state.output)).refuse_foreign()
 
     def remember(self, images: Sequence[BundleImage]) -> None:
         """Keep the list: going on after an interruption needs no typing, and nothing that it needs is pruned."""

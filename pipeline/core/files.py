@@ -44,10 +44,10 @@ def temporary_leftovers(path: Path) -> list[Path]:
     name = re.escape(TEMPORARY) + r"(\d+)-(?:\d+-)?(?:old-)?"
     pattern = re.compile(name + "(?:" + "|".join(re.escape(_cut(path.name, size)) for size in (180, 196, 200)) + ")")
     found = [(entry, pattern.fullmatch(entry.name)) for entry in (path.parent.iterdir() if path.parent.is_dir() else ())]
-    return sorted(entry for entry, match in found if match is not None and not _is_running(int(match[1])))
+    return sorted(entry for entry, match in found if match is not None and not is_running(int(match[1])))
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether another process of this number runs: on a shared disk it may be another machine's, which only keeps a file."""
     if pid == os.getpid():
         return False

@@ -1,9 +1,9 @@
 """Act 3, last step: the finished files get their names.
 
-In comes what ``compress`` made, out go the archive, volumes or folder under their final names, the checksum file for
-``sha256sum -c``, and a record (``output.json``). Promises: a set changes over as a whole, by journal: a run that finds a
-change-over unfinished completes it, so that old and new volumes are never taken for one set; volumes that an earlier run of
-ours left under other names are removed, and nothing else.
+Takes what ``compress`` made; leaves the archive, volumes or folder under their final names, the checksum file for
+``sha256sum -c``, and a record (``output.json``). Guarantees: a set changes over as a whole, by journal: a run that finds a
+change-over unfinished completes it, so that old and new volumes are never taken for one set; the files of the earlier bundle
+that the new one does not replace by name are removed, and nothing else; what lies there in the end can be read.
 """
 
 from __future__ import annotations
@@ -14,35 +14,55 @@ from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.bundle import Bundle
+from pipeline.core.errors import EnvironmentProblem
+from pipeline.storage import locks
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache, is_published, publish
+from pipeline.storage.destination import check_readable, files_at
 from pipeline.storage.records.packed import Finished, Packed, PackedFile, parse_finished, read_finished, read_packed
 
 
 def split(cache: Cache, state: BundleState, bundle: Bundle, references: Sequence[str]) -> None:
-    """Put what ``packed.json`` names into place. Raises OSError when the destination cannot be written."""
+    """Put what ``packed.json`` names into place, and see that it can be read there.
+
+    Raises EnvironmentProblem where somebody else is at work at the destination, OSError where it cannot be written.
+    """
     packed = read_packed(state.packed)
     assert packed is not None, "compress wrote it just now"
     if bundle.is_cache:
         publish(cache, state)
         files.sync_file_system(cache.root)
-    earlier = read_finished(state.output)
     finished = Finished(packed.files, tuple(references))
-    journal = {"finished": finished.to_json(), "stale": _stale(earlier, packed.files), "checksums": _checksum_path(bundle)}
+    journal = {
+        "finished": finished.to_json(),
+        "stale": _stale(bundle, read_finished(state.output), packed.files),
+        "checksums": _checksum_path(bundle),
+    }
     files.write_atomic(state.journal, files.dump_sealed(journal))
-    roll_forward(state)
+    if not _change_over(state):
+        raise EnvironmentProblem(
+            f"what was written for {bundle.output.destination} was removed or changed before it had its name",
+            tip=f"see to it that nothing else writes to {bundle.output.destination.parent}, and run the same command again",
+        )
+    if bundle.output.is_archive:
+        check_readable(bundle.output.destination, finished)
 
 
 def roll_forward(state: BundleState) -> None:
-    """Complete the change-over in the journal, if there is one. May be repeated at any point.
+    """Complete the change-over that a killed run left in the journal, if there is one. May be repeated at any point.
 
     One that cannot be completed, as somebody else has been at work on the files, is dropped: what is there is packed anew.
     """
+    if not _change_over(state):
+        state.journal.unlink(missing_ok=True)
+
+
+def _change_over(state: BundleState) -> bool:
+    """Do what the journal says. False, with nothing done, where it is missing, or its files are."""
     journal = files.read_sealed(state.journal)
     finished = parse_finished(journal.get("finished") if isinstance(journal, dict) else None)
     if finished is None or not all(file.is_waiting or file.is_in_place for file in finished.files):
-        state.journal.unlink(missing_ok=True)
-        return
+        return False
     checksums = Path(journal["checksums"]) if journal["checksums"] else None
     if checksums is not None:
         checksums.unlink(missing_ok=True)
@@ -58,6 +78,7 @@ def roll_forward(state: BundleState) -> None:
         files.write_atomic(checksums, checksum_lines(finished.files))
     files.write_atomic(state.output, files.dump_sealed(finished.to_json()))
     state.journal.unlink()
+    return True
 
 
 def remove(state: BundleState, bundle: Bundle) -> None:
@@ -98,18 +119,26 @@ def _into_place(file: PackedFile) -> None:
     temporary, name = Path(file.temporary), Path(file.name)
     if not file.is_waiting:
         return
-    old = files.temporary_beside(name.with_name(f"old-{name.name}"))
-    if name.is_dir():
+    if not name.is_dir():
+        temporary.rename(name)
+        return
+    with locks.no_readers(name):
+        old = files.temporary_beside(name.with_name(f"old-{name.name}"))
         files.remove(old)
         name.rename(old)
-    temporary.rename(name)
-    files.remove(old)
+        temporary.rename(name)
+        files.remove(old)
 
 
-def _stale(earlier: Finished | None, packed: Sequence[PackedFile]) -> list[str]:
-    """What an earlier run of ours recorded for this destination and has not been touched since."""
+def _stale(bundle: Bundle, recorded: Finished | None, packed: Sequence[PackedFile]) -> list[str]:
+    """The files of the earlier bundle that the new one does not replace by name. Raises EnvironmentProblem for other files."""
+    if bundle.is_cache:
+        return []
+    found = files_at(bundle.output, recorded)
+    found.refuse_foreign()
     names = {file.name for file in packed}
-    return [file.name for file in earlier.files if file.name not in names and file.is_in_place] if earlier else []
+    stale = [str(path) for path in found.earlier if str(path) not in names]
+    return stale if bundle.output.is_archive or not stale else [*stale, str(bundle.output.checksum_file)]
 
 
 def _checksum_path(bundle: Bundle) -> str:

@@ -24,7 +24,7 @@ from pipeline.storage.archive.framing import Codec
 from pipeline.storage.archive.members import ArchiveLayout, Member
 from pipeline.storage.archive.reader import ArchiveReader, open_archive
 from pipeline.storage.archive.volume_reader import ForeignArchiveError
-from pipeline.storage.archive.volume_writer import Volume, temporary_files, volume_names
+from pipeline.storage.archive.volume_writer import Volume, temporary_files, volume_names, volumes_beside
 from pipeline.storage.archive.writer import write_archive
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "open_archive",
     "temporary_files",
     "volume_names",
+    "volumes_beside",
     "write_archive",
 ]

@@ -20,7 +20,7 @@ from pipeline.storage.archive.codecs import FRAMINGS
 from pipeline.storage.archive.framing import Framing
 from pipeline.storage.archive.index import INDEX_VERSION, SAMPLE_LENGTH, START_MARK, Samples, Trailer, trailer_size
 
-_VOLUME = re.compile(r"(.+)\.part([0-9]+)")
+_VOLUME = re.compile(r"(.+)\.part([0-9]+)", re.DOTALL)
 _START = 512 * 1024
 """The mark comes after the first metadata frame, which is no longer than this."""
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import EnvironmentProblem
-from pipeline.core.files import TEMPORARY
+from pipeline.core.files import TEMPORARY, is_running
 from pipeline.core.reference import shorten
 from pipeline.storage.archive.framing import Buffer
 from pipeline.storage.archive.index import SAMPLE_LENGTH, Samples, sample_hash
@@ -51,15 +51,25 @@ def volume_names(destination: Path, count: int | None) -> list[Path]:
     return [destination.with_name(f"{destination.name}.part{number:0{width}}") for number in range(count)]
 
 
-def temporary_files(destination: Path) -> list[Path]:
-    """What a run that was killed left of an archive for ``destination``."""
-    pattern = re.compile(re.escape(_temporary(destination, 0).name[:-1]) + "[0-9]+")
+def volumes_beside(destination: Path) -> list[Path]:
+    """Everything that has the name of a volume of ``destination``, padded or not, by number: a reader takes it for one."""
+    pattern = re.compile(re.escape(destination.name) + r"\.part([0-9]+)", re.DOTALL)
     folder = destination.absolute().parent
-    return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name)) if folder.is_dir() else []
+    found = [(pattern.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def temporary_files(destination: Path) -> list[Path]:
+    """What killed processes left of an archive for ``destination``, and what this one has written."""
+    # Without a process: as earlier versions named them.
+    pattern = re.compile(re.escape(TEMPORARY) + "(?:([0-9]+)-)?" + re.escape(shorten(destination.name)) + r"\.[0-9]+")
+    folder = destination.absolute().parent
+    found = [(pattern.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(path for match, path in found if match and not (match[1] and is_running(int(match[1]))))
 
 
 def _temporary(destination: Path, number: int) -> Path:
-    return destination.with_name(f"{TEMPORARY}{shorten(destination.name)}.{number}")
+    return destination.with_name(f"{TEMPORARY}{os.getpid()}-{shorten(destination.name)}.{number}")
 
 
 class VolumeWriter:

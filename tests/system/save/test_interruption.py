@@ -302,7 +302,7 @@ def test_a_second_run_on_the_cache(proxy: FaultProxy, images: list[PushedImage])
 
 def test_ctrl_c_while_it_waits(proxy: FaultProxy, images: list[PushedImage]) -> None:
     with stalled(proxy, images), spawn("save", "-f", LIST, PLAIN, "-d", "other.tar.gz", "-wait") as waiting:
-        time.sleep(0.7)
+        waiting.wait_for("waiting: ")
         waiting.signal(signal.SIGINT)
         assert waiting.wait(PATIENCE).code == 130
 

@@ -423,12 +423,14 @@ def test_a_destination_that_cannot_be_written(tmp_path: Path) -> None:
 def test_leftovers_are_found_by_name_and_replaced(tmp_path: Path) -> None:
     case = typical(tmp_path / "source")
     strangers = [tmp_path / name for name in (".tmp-other.tar.0", ".tmp-a.tar.x", "a.tar.part0")]
-    leftovers = [tmp_path / ".tmp-a.tar.0", tmp_path / ".tmp-a.tar.17"]
+    strangers.append(tmp_path / f".tmp-{os.getppid()}-a.tar.0")
+    dead, mine = 2**22 + 7, os.getpid()
+    leftovers = sorted(tmp_path / name for name in (".tmp-a.tar.0", f".tmp-{dead}-a.tar.17", f".tmp-{mine}-a.tar.3"))
     for path in (*strangers, *leftovers):
         path.write_bytes(b"")
     assert temporary_files(tmp_path / "a.tar") == leftovers
     write_archive(case.layout, case.source, tmp_path / "a.tar", codec=Codec.GZIP)
-    assert temporary_files(tmp_path / "a.tar") == leftovers[:1]
+    assert temporary_files(tmp_path / "a.tar") == [tmp_path / f".tmp-{mine}-a.tar.0"]
     assert all(path.exists() for path in strangers)
     assert not temporary_files(tmp_path / "absent" / "a.tar")
 

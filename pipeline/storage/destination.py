@@ -1,0 +1,103 @@
+"""What lies at the destination of an archive: the earlier bundle, which a save replaces as one, and what is not of it.
+
+A reader takes every ``NAME.partN`` for a volume of ``NAME``, whoever wrote it. So a save must know all of them before it
+begins. The earlier bundle is what our record of it names, what its checksum file names, and volumes that can be read as one
+set; its cache may have been removed, or be another one. All else is left alone, and refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.bundle import Output
+from pipeline.core.errors import ArchiveError, EnvironmentProblem
+from pipeline.storage.archive import volumes_beside
+from pipeline.storage.archive.volume_reader import VolumeSet, find, read_trailer
+from pipeline.storage.records.packed import Finished
+
+MAX_CHECKSUMS = 16 * 1024 * 1024
+"""Bytes of a checksum file: 10,000 volumes with the longest names need a fifth of it."""
+SHOWN = 5
+"""Files that are named in a message; the others are counted."""
+# coreutils manual, "md5sum invocation": a line with an escaped name begins with a backslash.
+_CHECKSUM = re.compile(rb"(\\?)[0-9a-f]{64} [ *](.+)")
+
+
+@dataclass(frozen=True)
+class FilesAt:
+    """``earlier`` are the files of the earlier bundle that are there; ``foreign`` those that a new bundle cannot lie beside."""
+
+    earlier: tuple[Path, ...]
+    foreign: tuple[Path, ...]
+
+    def refuse_foreign(self) -> None:
+        """Raises EnvironmentProblem that names them."""
+        if self.foreign:
+            more = len(self.foreign) - SHOWN
+            names = ", ".join(map(str, self.foreign[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+            raise EnvironmentProblem(
+                f"not of the bundle that lies there, and in the way of a new one: {names}",
+                tip="remove them or move them away, or name another file with -d",
+            )
+
+
+def files_at(output: Output, recorded: Finished | None) -> FilesAt:
+    """Look at the destination. ``recorded`` is what our last save left there. Nothing is read whole, nothing is written."""
+    volumes, archive = volumes_beside(output.destination), output.destination
+    present = [*volumes, *([archive] if archive.is_file() else [])]
+    if not present:
+        return FilesAt((), ())
+    known = {Path(file.name) for file in recorded.files if file.is_in_place} if recorded else set()
+    known |= _with_checksums(output)
+    if not known.issuperset(volumes) and _is_whole(lambda: find(volumes[0])):
+        known.update(volumes)
+    if archive not in known and archive in present and _is_whole(lambda: VolumeSet((archive,))):
+        known.add(archive)
+    foreign = [path for path in present if path not in known]
+    if not output.is_archive:
+        foreign = []
+    elif output.part_size is None:
+        # One file replaces whatever has its name: that is what -d says.
+        foreign = [path for path in foreign if path != archive]
+    return FilesAt(tuple(path for path in present if path in known), tuple(foreign))
+
+
+def check_readable(destination: Path, recorded: Finished) -> None:
+    """Whether a reader finds exactly the files of the bundle. Raises EnvironmentProblem."""
+    try:
+        volumes = find(destination)
+        read_trailer(volumes)
+    except ArchiveError as error:
+        raise EnvironmentProblem(f"{destination} cannot be read back: {error.message}", tip=error.tip) from error
+    wrong = [str(path) for path in volumes.paths if str(path) not in {file.name for file in recorded.files}]
+    if wrong:
+        tip = "see to it that nothing else writes there, and run the same command again"
+        raise EnvironmentProblem(f"{destination} cannot be read back: {', '.join(wrong)} came in between", tip=tip)
+
+
+def _with_checksums(output: Output) -> set[Path]:
+    """What the checksum file beside the destination names."""
+    try:
+        with output.checksum_file.open("rb") as file:
+            lines = file.read(MAX_CHECKSUMS).splitlines()
+    except OSError:
+        return set()
+    names = set()
+    for line in lines:
+        if match := _CHECKSUM.fullmatch(line):
+            name = match[2].replace(b"\\n", b"\n").replace(b"\\\\", b"\\") if match[1] else match[2]
+            names.add(os.fsdecode(name))
+    return {output.destination.with_name(name) for name in names if name and "/" not in name}
+
+
+def _is_whole(opened: Callable[[], VolumeSet]) -> bool:
+    """Whether what ``opened`` gives is an archive of ours with nothing missing, by its end and its sizes."""
+    try:
+        read_trailer(opened())
+    except (ArchiveError, OSError):
+        return False
+    return True
