@@ -6,6 +6,7 @@ can be wrong with them is found here, before anything is done: ``UsageError`` or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -220,6 +221,8 @@ def _check_destination(destination: Path, compression: Compression, cache: Path)
         raise UsageError(f"-d {destination} is a folder\nTIP: name a file, e.g. -d {destination / 'saved-images.tar.gz'}")
     if destination.is_relative_to(cache):
         raise UsageError(f"-d {destination} lies in the cache, which is what is packed\nTIP: name a file elsewhere with -d")
+    if re.fullmatch(r".+\.part[0-9]+", destination.name, re.DOTALL):
+        raise UsageError(f"-d {destination} has the name of a volume", tip="leave .partN out: -part adds it")
     other = {Compression.GZIP: (".zst", ".zstd"), Compression.ZSTD: (".gz", ".tgz")}[compression]
     if destination.name.endswith(other):
         log.warning("-d %s: the file will be %s, whatever its name says", destination.name, compression.value)

@@ -40,20 +40,19 @@ class FilesAt:
             more = len(self.foreign) - SHOWN
             names = ", ".join(map(str, self.foreign[:SHOWN])) + (f" and {more} more" if more > 0 else "")
             raise EnvironmentProblem(
-                f"not of the bundle that lies there, and in the way of a new one: {names}",
+                f"these files would be read as parts of the new bundle, and are of no bundle that is known: {names}",
                 tip="remove them or move them away, or name another file with -d",
             )
 
 
 def files_at(output: Output, recorded: Finished | None) -> FilesAt:
     """Look at the destination. ``recorded`` is what our last save left there. Nothing is read whole, nothing is written."""
-    volumes, archive = volumes_beside(output.destination), output.destination
-    present = [*volumes, *([archive] if archive.is_file() else [])]
-    if not present:
-        return FilesAt((), ())
+    archive = output.destination
+    present = _present(archive)
+    volumes = [path for path in present if path != archive]
     known = {Path(file.name) for file in recorded.files if file.is_in_place} if recorded else set()
     known |= _with_checksums(output)
-    if not known.issuperset(volumes) and _is_whole(lambda: find(volumes[0])):
+    if volumes and not known.issuperset(volumes) and _is_whole(lambda: find(volumes[0])):
         known.update(volumes)
     if archive not in known and archive in present and _is_whole(lambda: VolumeSet((archive,))):
         known.add(archive)
@@ -67,16 +66,20 @@ def files_at(output: Output, recorded: Finished | None) -> FilesAt:
 
 
 def check_readable(destination: Path, recorded: Finished) -> None:
-    """Whether a reader finds exactly the files of the bundle. Raises EnvironmentProblem."""
+    """Whether a reader finds exactly the files of the bundle, and nothing missing. Raises EnvironmentProblem."""
+    names = {file.name for file in recorded.files}
+    if strangers := [str(path) for path in _present(destination) if str(path) not in names]:
+        tip = "see to it that nothing else writes there, and run the same command again"
+        raise EnvironmentProblem(f"{destination} cannot be read back: {', '.join(strangers)} came in between", tip=tip)
     try:
-        volumes = find(destination)
-        read_trailer(volumes)
+        read_trailer(find(destination))
     except ArchiveError as error:
         raise EnvironmentProblem(f"{destination} cannot be read back: {error.message}", tip=error.tip) from error
-    wrong = [str(path) for path in volumes.paths if str(path) not in {file.name for file in recorded.files}]
-    if wrong:
-        tip = "see to it that nothing else writes there, and run the same command again"
-        raise EnvironmentProblem(f"{destination} cannot be read back: {', '.join(wrong)} came in between", tip=tip)
+
+
+def _present(destination: Path) -> list[Path]:
+    """What a reader may take for the archive or a volume of it."""
+    return [*volumes_beside(destination), *([destination] if destination.is_file() else [])]
 
 
 def _with_checksums(output: Output) -> set[Path]:

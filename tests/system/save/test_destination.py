@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.steps import split
+from pipeline.storage import destination
 from tests.support.kinds import push_kind
 from tests.support.proxy import FaultProxy, Stall
 from tests.support.push import PushedImage
@@ -128,12 +128,15 @@ def test_what_only_looks_like_a_volume_is_refused(registry: Registry, images: li
     registry.clear_requests()
     result = save(images[:1], *SHAPES[shape])
     assert result.code == 3
-    assert f"not of the bundle that lies there, and in the way of a new one: {stranger.resolve()}\n" in result.stderr
+    assert (
+        f"these files would be read as parts of the new bundle, and are of no bundle that is known: {stranger.resolve()}\n"
+        in result.stderr
+    )
     assert registry.requests() == []
     assert stranger.read_text() == "mine"
     assert names() == [stranger.name]
     stranger.unlink()
-    prepared(images[:1], *SHAPES[shape])
+    saved(images[:1], *SHAPES[shape])
     readable([images[0].reference])
 
 
@@ -159,18 +162,18 @@ def test_a_single_file_that_is_not_ours_is_not_hidden_behind(images: list[Pushed
 def test_what_comes_while_it_packs_is_found_in_the_end(images: list[PushedImage], monkeypatch: pytest.MonkeyPatch) -> None:
     """Never exit code 0 with a set that cannot be read."""
     late = Path(f"{ARCHIVE}.part9")
-    real = split.check_readable
+    real = destination.check_readable
 
     def check(*arguments: Any) -> None:
         late.write_text("mine")
         real(*arguments)
 
-    monkeypatch.setattr(split, "check_readable", check)
-    result = save(images[:1], "-part", "-part-size=8K")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.steps.split.check_readable", check)
+        result = save(images[:1], "-part", "-part-size=8K")
     assert result.code == 3
     assert "cannot be read back" in result.stderr
     assert str(late) in result.stderr
-    monkeypatch.undo()
     late.unlink()
     saved(images[:1], "-part", "-part-size=8K")
     readable([images[0].reference])
@@ -178,19 +181,19 @@ def test_what_comes_while_it_packs_is_found_in_the_end(images: list[PushedImage]
 
 def test_files_that_vanish_before_they_have_their_names(images: list[PushedImage], monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program, or another machine on a disk without locks: an error, and not an empty list of files."""
-    real = split.files_at
+    real = destination.files_at
 
     def look(*arguments: Any) -> Any:
         for path in Path().glob(".tmp-*-saved-images.tar.gz.*"):
             path.unlink()
         return real(*arguments)
 
-    monkeypatch.setattr(split, "files_at", look)
-    result = save(images[:1])
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.steps.split.files_at", look)
+        result = save(images[:1])
     assert result.code == 3
     assert "was removed or changed before it had its name" in result.stderr
     assert "written:" not in result.stdout
-    monkeypatch.undo()
     assert "written:" in saved(images[:1]).stdout
     readable([images[0].reference])
 
