@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shlex
 import signal
 import sys
@@ -18,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 from pipeline import __version__
-from pipeline.cli import signals
+from pipeline.cli import signals, streams
 from pipeline.cli.catalogue import no_such_command, overview
 from pipeline.cli.go_flags import HelpWanted
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
@@ -35,9 +34,20 @@ OTHER_SIDE = ("load", "ls", "verify", "serve")
 """Commands for what ``save`` made; each a module beside this one."""
 
 
+WORKS = ("save", "load", "verify", "serve", "demo", "cache prune")
+"""Commands of which the exit code tells what they came to, also where nobody can read what they print."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one command, that of the process where none is given. Its exit code."""
+    if argv is not None:
+        return _run(list(argv))
+    arguments = sys.argv[1:]
+    works = " ".join(arguments).startswith(WORKS)
+    return streams.guarded(lambda: _run(arguments), is_output_the_product=not works)
+
+
+def _run(arguments: list[str]) -> int:
     command, rest = (arguments[0], arguments[1:]) if arguments else ("help", [])
     try:
         if command == "save":
@@ -78,10 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise no_such_command(command)
     except ImageToolsError as error:
         return _report(error)
-    except BrokenPipeError:
-        # Whoever read our output has closed it; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_COULD_NOT
     except KeyboardInterrupt:
         # Before or after the part in which it is a request to stop: nothing is at stake there.
         print("\nimage-tools: interrupted", file=sys.stderr)
