@@ -11,8 +11,12 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class _Swallowing(io.FileIO):
@@ -20,7 +24,7 @@ class _Swallowing(io.FileIO):
 
     problem: OSError | None = None
 
-    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int:
         if self.problem is None:
             try:
                 while (written := super().write(data)) is None:
@@ -64,7 +68,7 @@ def _guard(name: str, number: int) -> _Swallowing:
     raw = _Swallowing(number, "w", closefd=False)
     is_unbuffered = before is not None and before.write_through
     stream = io.TextIOWrapper(
-        raw if is_unbuffered else io.BufferedWriter(raw),  # type: ignore[arg-type]
+        raw if is_unbuffered else io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",
         errors=before.errors if before else "backslashreplace",
         line_buffering=before is not None and before.line_buffering,
