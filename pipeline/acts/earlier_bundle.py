@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ImageToolsError, UsageError
-from pipeline.storage.archive import open_archive
+from pipeline.reader.contents import open_store
 from pipeline.storage.bundle_state import IMAGES_LIST, BundleState
 from pipeline.storage.records.packed import Finished, read_finished
 
@@ -63,8 +63,7 @@ class Earlier:
         if finished is not None:
             return frozenset(finished.references)
         try:
-            with open_archive(self._bundle.output.destination) as archive:
-                document = json.loads(archive.read_metadata(IMAGES_LIST))
+            document = json.loads(open_store(self._bundle.output.destination).metadata(IMAGES_LIST) or b"")
             return frozenset(f"{item['Source']} {item['Tag']}" for item in document["List"])
         except (ImageToolsError, OSError, ValueError, KeyError, TypeError):
             return frozenset()

@@ -1,46 +1,45 @@
 """Unpack an archive that was not written here: once, and safely.
 
-In comes a tar (plain or compressed, in one file or volumes), out goes a folder. Nothing of it is trusted: only files and
-folders are made, inside the folder, with permissions of our own; links, devices and names that lead out are left out; what
-does not fit on the disk is refused before it is full. Promises: the folder is complete or absent.
+A tar (plain or compressed, in one file or volumes) becomes a folder. Nothing of it is trusted: only files and folders are
+made, inside the folder, with permissions of our own. A link to a file of the same tar becomes that file; other links, devices
+and names that lead out are left out. What does not fit on the disk is refused before it is full. The folder is complete or
+absent.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import lzma
 import os
 import shutil
-import tarfile
-import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
-
-import zstandard
 
 from pipeline.core import disk, files
 from pipeline.core.errors import ArchiveError, EnvironmentProblem
-from pipeline.core.files import CHUNK
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
+from pipeline.storage.archive.decoding import DecodingError, PieceStream, compression, decompressed
+from pipeline.storage.archive.tar_reader import TarError, TarMember, TarReader
 from pipeline.storage.archive.volume_reader import VolumeSet, find
 
 MAX_MEMBERS = 1_000_000
+MAX_LINKS = 100_000
 RESERVE = 64 * 1024 * 1024
 """Bytes of the disk that are left to others."""
-_ZSTD, _GZIP = b"\x28\xb5\x2f\xfd", b"\x1f\x8b"
-_BROKEN = (tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, lzma.LZMAError, EOFError)
+_BLOCK = 4096
+"""Bytes that the smallest file takes on most disks."""
+_MAX_PART = 255
+"""Bytes between two slashes of a path: NAME_MAX."""
+_MAX_REST = 16 * 1024 * 1024
+"""Bytes after the end of a tar: its last record is filled with zeros."""
 
 
 def kind_of(path: Path) -> str:
     """``dir``, ``zstd``, ``gzip``, or ``tar`` for all else. Raises ArchiveError where nothing is there."""
     if path.is_dir():
         return "dir"
-    volumes = find(path)
-    start = volumes.read(0, min(4, volumes.size))
-    return "zstd" if start == _ZSTD else "gzip" if start.startswith(_GZIP) else "tar"
+    kind = compression(find(path))
+    return "tar" if kind == "xz" else kind
 
 
 def folder_for(path: Path, below: Path) -> Path:
@@ -66,91 +65,111 @@ def unpack(path: Path, folder: Path, interruption: Interruption) -> None:
     files.remove(folder.parent)
     temporary.mkdir(parents=True)
     try:
-        _unpack(volumes, temporary, interruption)
+        _Unpacking(path, temporary, interruption).run(volumes)
         os.sync()  # a later run takes the folder for complete
         temporary.rename(folder)
-    except _BROKEN as error:
-        raise ArchiveError(f"{path} is no tar, or damaged: {error}", tip="copy it again") from error
+    except (TarError, DecodingError) as error:
+        raise ArchiveError(f"{path} is not a tar, or damaged: {error}", tip="copy it again") from error
     finally:
+        volumes.close()
         files.remove(temporary)
 
 
-def _unpack(volumes: VolumeSet, folder: Path, interruption: Interruption) -> None:
-    room = disk.free_space(folder) - RESERVE
-    left_out = 0
-    stream = _decompressed(volumes)
-    with tarfile.open(fileobj=stream, mode="r|") as tar:
-        for number, member in enumerate(tar):
-            interruption.check()
-            if number >= MAX_MEMBERS:
-                raise ArchiveError(f"{volumes.paths[0]} has more than {MAX_MEMBERS} members")
-            target = _inside(folder, member.name)
-            if target is None or not (member.isreg() or member.isdir()):
-                left_out += 1
-                continue
-            if member.isdir():
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            room -= member.size
-            if room < 0:
-                raise EnvironmentProblem(
-                    f"{volumes.paths[0]} does not fit on the disk of {folder.parent}",
-                    tip="free some space, or name a folder on another disk with -cache",
-                )
-            _write(cast("IO[bytes]", tar.extractfile(member)), target, interruption)
-    # tar's end comes before that of what it is compressed with, which has a checksum there.
-    while stream.read(CHUNK):
-        interruption.check()
-    if left_out:
-        log.info("%d links and other things that are no files were left out", left_out)
+class _Unpacking:
+    """One archive, to one folder."""
+
+    def __init__(self, path: Path, folder: Path, interruption: Interruption) -> None:
+        self._path = path
+        self._folder = folder
+        self._interruption = interruption
+        self._room = disk.free_space(folder) - RESERVE
+        self._unread = self._room
+        self._links: dict[Path, Path] = {}
+        self._left_out = 0
+
+    def run(self, volumes: VolumeSet) -> None:
+        """Raises TarError and DecodingError beside what ``unpack`` raises."""
+        stream = PieceStream(decompressed(volumes), self._passed)
+        reader = TarReader(stream)
+        number = 0
+        while (member := reader.next_member()) is not None:
+            self._interruption.check()
+            number += 1
+            if number > MAX_MEMBERS:
+                raise ArchiveError(f"{self._path} has more than {MAX_MEMBERS} members")
+            try:
+                self._unpack(member, stream.pass_on(member.size))
+            except (FileExistsError, NotADirectoryError) as error:
+                raise TarError(f"it holds {member.name!a} both as a file and as a folder") from error
+        # tar's end comes before that of what it is compressed with, which has a checksum there.
+        if sum(map(len, stream.pass_on(_MAX_REST))) == _MAX_REST:
+            raise TarError("it goes on after its end")
+        self._make_links()
+        if self._left_out:
+            log.info("%d links and other things that are not files were left out", self._left_out)
+
+    def _passed(self, size: int) -> None:
+        """What is left out must end, too: as much as the disk has room for."""
+        self._interruption.check()
+        self._unread -= size
+        if self._unread < 0:
+            raise self._too_large()
+
+    def _unpack(self, member: TarMember, content: Iterator[bytes]) -> None:
+        self._room -= -(-max(member.size, 1) // _BLOCK) * _BLOCK
+        if self._room < 0:
+            raise self._too_large()
+        target = _inside(self._folder, member.name)
+        if target is None:
+            self._left_out += 1
+        elif member.is_folder:
+            target.mkdir(parents=True, exist_ok=True)
+        elif member.is_file:
+            _write(content, target)
+        elif (linked := _inside(self._folder, member.target)) and len(self._links) < MAX_LINKS:
+            self._links[target] = linked
+        else:
+            self._left_out += 1
+
+    def _make_links(self) -> None:
+        """Once all files are here: as hard links, for which no name leads anywhere else."""
+        for target, linked in self._links.items():
+            self._interruption.check()
+            linked = self._links.get(linked, linked)
+            if linked.is_file() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(linked, target)
+            else:
+                self._left_out += 1
+
+    def _too_large(self) -> EnvironmentProblem:
+        return EnvironmentProblem(
+            f"{self._path} does not fit on the disk of {self._folder.parent}",
+            tip="free some space, or name a folder on another disk with -cache",
+        )
 
 
-def _write(content: IO[bytes], target: Path, interruption: Interruption) -> None:
+def _write(content: Iterator[bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # A name that comes twice: the last one counts, as with tar, and nothing is written through what is there.
     if target.is_dir():
         shutil.rmtree(target)
     target.unlink(missing_ok=True)
     with target.open("xb") as file:
-        while piece := content.read(CHUNK):
-            interruption.check()
+        for piece in content:
             file.write(piece)
 
 
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # FAT and exFAT have none
+        shutil.copyfile(source, target)
+
+
 def _inside(folder: Path, name: str) -> Path | None:
-    """Where a member goes; None for a name that leads out."""
+    """Where a member goes; None for a name that leads out, or that no file can have."""
     parts = [part for part in PurePosixPath(name).parts if part != "."]
-    if not parts or ".." in parts or parts[0] == "/" or "\0" in name:
+    if not parts or ".." in parts or parts[0] == "/" or "\0" in name or max(map(len, map(os.fsencode, parts))) > _MAX_PART:
         return None
     return folder.joinpath(*parts)
-
-
-def _decompressed(volumes: VolumeSet) -> IO[bytes]:
-    """The tar in ``volumes``, read as it comes."""
-    stream = cast("IO[bytes]", io.BufferedReader(_Joined(volumes), CHUNK))
-    start = volumes.read(0, min(6, volumes.size))
-    if start.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
-    if start.startswith(_ZSTD):
-        return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
-    if start.startswith(b"\xfd7zXZ"):
-        return cast("IO[bytes]", lzma.open(stream))
-    return stream
-
-
-class _Joined(io.RawIOBase):
-    """Volumes as one file."""
-
-    def __init__(self, volumes: VolumeSet) -> None:
-        self._volumes = volumes
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        length = min(len(view), self._volumes.size - self._position)
-        view[:length] = self._volumes.read(self._position, length)
-        self._position += length
-        return length

@@ -15,13 +15,10 @@ from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.files import CHUNK
 from pipeline.core.oci import Digest
 from pipeline.storage.archive import ArchiveReader, ForeignArchiveError, open_archive
-from pipeline.storage.archive.volume_reader import VolumeSet, find
+from pipeline.storage.archive.index import MAX_METADATA
 from pipeline.storage.bundle_state import IMAGES_LIST
 from pipeline.storage.cache import SHARE
 from pipeline.storage.image_layout import BLOBS, LAYOUT_FILE
-
-MAX_METADATA = 256 * 1024 * 1024
-"""Bytes of an index or a list: thousands of images need a few million."""
 
 
 class Store(Protocol):
@@ -53,7 +50,6 @@ class ArchiveStore:
     """An archive of ours, in place."""
 
     path: Path
-    volumes: VolumeSet
     reader: ArchiveReader
 
     @property
@@ -62,7 +58,7 @@ class ArchiveStore:
 
     @property
     def kind(self) -> str:
-        return "gzip" if self.volumes.read(0, 1) == b"\x1f" else "zstd"
+        return self.reader.framing.codec.value
 
     def size(self, digest: Digest) -> int | None:
         entry = self.reader.blobs.get(digest)
@@ -141,7 +137,7 @@ def open_store(path: Path) -> Store:
     """Raises ArchiveError; its subclass ForeignArchiveError for what can only be unpacked."""
     if path.is_dir():
         return FolderStore(path)
-    return ArchiveStore(path, find(path), open_archive(path))
+    return ArchiveStore(path, open_archive(path))
 
 
 def _root_of(path: Path) -> Path:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,10 +22,13 @@ from pipeline.core.oci import Digest
 from pipeline.core.parallel import in_parallel
 from pipeline.reader.contents import ArchiveStore, Store
 from pipeline.reader.verify.findings import Fault
+from pipeline.storage.archive.volume_reader import VolumeSet
 
 REPORT_EVERY = 10.0
 """Seconds between two lines that tell how far it is."""
 
+MAX_SUMS = 4 * 1024 * 1024
+"""Bytes of a checksum file; ten thousand volumes with long names have three million."""
 _VOLUME = re.compile(r"(.+)\.part[0-9]+")
 _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
@@ -33,22 +36,24 @@ _SUM = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 class Checksums:
     """A checksum file as ``sha256sum`` writes it, and the files that it should speak of."""
 
-    def __init__(self, path: Path, expected: Mapping[str, str], files: Sequence[Path]) -> None:
+    def __init__(self, path: Path, expected: Mapping[str, str], volumes: VolumeSet) -> None:
         self._path = path
         self._expected = expected
-        self._files = files
+        self._volumes = volumes
 
     @classmethod
-    def beside(cls, files: Sequence[Path]) -> Checksums | None:
+    def beside(cls, volumes: VolumeSet) -> Checksums | None:
         """That of an archive or its volumes; None where there is none, or it cannot be read."""
-        match = _VOLUME.fullmatch(files[0].name)
-        path = files[0].with_name(f"{match[1] if match else files[0].name}.sha256")
+        first = volumes.paths[0]
+        match = _VOLUME.fullmatch(first.name)
+        path = first.with_name(f"{match[1] if match else first.name}.sha256")
         try:
-            lines = path.read_text(errors="replace").splitlines()
+            with path.open("rb") as file:
+                lines = file.read(MAX_SUMS).decode(errors="replace").splitlines()
         except OSError:
             return None
         matches = [_SUM.fullmatch(line) for line in lines]
-        return cls(path, {match[2]: match[1] for match in matches if match}, files)
+        return cls(path, {match[2]: match[1] for match in matches if match}, volumes)
 
     @property
     def count(self) -> int:
@@ -56,7 +61,7 @@ class Checksums:
 
     def mismatches(self) -> Iterator[Fault]:
         """Files that are there and not named, or named and not there."""
-        names = {file.name for file in self._files}
+        names = {file.name for file in self._volumes.paths}
         for name in self._expected:
             if name not in names:
                 yield Fault(name, f"is missing; {self._path.name} names it")
@@ -65,15 +70,15 @@ class Checksums:
 
     def compare(self, passed: Callable[[int], None]) -> Iterator[Fault]:
         """Hash the files in order; ``passed`` is told how many bytes were read."""
-        for file in self._files:
+        for number, (file, size) in enumerate(zip(self._volumes.paths, self._volumes.sizes, strict=True)):
             hasher = hashlib.sha256()
             try:
-                with file.open("rb") as stream:
-                    while piece := stream.read(CHUNK):
-                        hasher.update(piece)
-                        passed(len(piece))
-            except OSError as error:
-                yield Fault(file.name, f"cannot be read: {error.strerror}")
+                for position in range(0, size, CHUNK):
+                    piece = self._volumes.read_volume(number, position, min(CHUNK, size - position))
+                    hasher.update(piece)
+                    passed(len(piece))
+            except ArchiveError as error:
+                yield Fault(file.name, error.message)
                 continue
             if self._expected.get(file.name, hasher.hexdigest()) != hasher.hexdigest():
                 yield Fault(file.name, f"does not match its checksum in {self._path.name}")

@@ -8,12 +8,12 @@ from pathlib import Path
 from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
-from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
+from pipeline.reader.contents import ArchiveStore, Contents, FolderStore, Store
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.reader.verify.hashing import Checksums, hash_everything
-from pipeline.storage.archive import ForeignArchiveError
+from pipeline.storage.archive import ArchiveReader, ForeignArchiveError
 from pipeline.storage.archive.audit import audit
-from pipeline.storage.archive.volume_reader import VolumeSet, find
+from pipeline.storage.archive.volume_reader import find
 
 
 def check(path: Path, jobs: int, interruption: Interruption) -> Report:
@@ -22,30 +22,45 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
 
     Raises ArchiveError where nothing is there, ForeignArchiveError for what can only be unpacked, Interrupted.
     """
-    volumes = VolumeSet(()) if path.is_dir() else find(path)
-    sums = Checksums.beside(volumes.paths) if volumes.paths else None
-    faults = list(sums.mismatches()) if sums else []
-    count = sums.count if sums else None
+    if path.is_dir():
+        return _look_at(path, FolderStore(path), None, jobs, interruption)
+    volumes = find(path)
+    sums = Checksums.beside(volumes)
     try:
-        store = open_store(path)
+        store = ArchiveStore(path, ArchiveReader(volumes))
     except ForeignArchiveError:
         raise
     except ArchiveError as error:
-        faults.append(Fault(path.name, error.message))
+        faults = [*(sums.mismatches() if sums else ()), Fault(path.name, error.message)]
         faults += sums.compare(lambda size: interruption.check()) if sums else ()
-        return Report(str(path), 0, 0, volumes.size, tuple(faults), count, is_readable=False)
+        return Report(str(path), 0, 0, volumes.size, tuple(faults), sums.count if sums else None, is_readable=False)
+    return _look_at(path, store, sums, jobs, interruption)
+
+
+def _look_at(path: Path, store: Store, sums: Checksums | None, jobs: int, interruption: Interruption) -> Report:
+    faults = list(sums.mismatches()) if sums else []
     contents = _contents(store, faults, interruption)
     damaged, of_volumes = hash_everything(store, sums, jobs, interruption)
     needs, of_images = _follow(contents, damaged)
     faults += of_volumes + of_images
     faults += [Fault(str(digest), problem, tuple(needs.get(digest, ()))) for digest, problem in damaged.items()]
     if isinstance(store, ArchiveStore):
-        faults += [*_metadata_faults(store), *(Fault(path.name, problem) for problem in audit(store.reader))]
+        faults += _metadata_faults(store, interruption)
+        faults += (Fault(path.name, problem) for problem in audit(store.reader, interruption.check))
     blobs = list(store.blobs())
     size = sum(store.size(digest) or 0 for digest in blobs)
     unique = tuple(dict.fromkeys(faults))
     held, referrers = (len(contents.bundled), len(contents.along)) if contents else (0, 0)
-    return Report(str(path), held - referrers, len(blobs), size, unique, count, referrers, is_readable=contents is not None)
+    return Report(
+        str(path),
+        held - referrers,
+        len(blobs),
+        size,
+        unique,
+        sums.count if sums else None,
+        referrers,
+        is_readable=contents is not None,
+    )
 
 
 def _contents(store: Store, faults: list[Fault], interruption: Interruption) -> Contents | None:
@@ -103,9 +118,10 @@ def _wrong_size(contents: Contents, descriptor: Descriptor) -> str:
     return "" if size == descriptor.size else f"has {size} bytes, not the {descriptor.size} that the manifest says"
 
 
-def _metadata_faults(store: ArchiveStore) -> Iterator[Fault]:
-    """Every file that is no blob."""
+def _metadata_faults(store: ArchiveStore, interruption: Interruption) -> Iterator[Fault]:
+    """Every file that is not a blob."""
     for name in store.reader.names:
+        interruption.check()
         try:
             store.reader.read_metadata(name)
         except ArchiveError as error:

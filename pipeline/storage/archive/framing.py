@@ -17,6 +17,9 @@ from collections.abc import Iterator
 
 Buffer = bytes | bytearray | memoryview
 
+MAX_FRAME = 1024 * 1024
+"""Content bytes in a frame of metadata at most; the writer's have half of that."""
+
 
 class Codec(enum.Enum):
     """The two formats of an archive; the value is what ``-compress`` calls them."""
@@ -67,6 +70,25 @@ class Framing(abc.ABC):
     @abc.abstractmethod
     def note(self, payload: bytes) -> bytes:
         """A frame that decodes to nothing. Its length depends on that of ``payload`` only."""
+
+    @abc.abstractmethod
+    def first_frame(self, data: bytes) -> tuple[bytes, int]:
+        """The content of the frame that ``data`` starts with, and the frame's length.
+
+        Raises FrameError where no such frame is, or its content is larger than ``MAX_FRAME``.
+        """
+
+    def stored_length(self, size: int) -> int:
+        """Bytes of a stored frame of ``size`` bytes; content of no bytes has no frame."""
+        if not size:
+            return 0
+        headers = -(-size // self.block_size) * self.block_header_size
+        return len(self.stored_start(size)) + headers + size + len(self.stored_end(0, size))
+
+    @staticmethod
+    def max_packed_length(size: int) -> int:
+        """Bytes that a packed frame of ``size`` bytes has at most, whichever library made it."""
+        return size + size // 8 + 1024
 
     def store(self, data: bytes) -> bytes:
         """A whole stored frame, for what fits in memory."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from pipeline.storage.archive.framing import Buffer, Codec, FrameError, Framing
+from pipeline.storage.archive.framing import MAX_FRAME, Buffer, Codec, FrameError, Framing
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """Deflate, no flags, no time, no extra flags, "unknown" operating system (RFC 1952, 2.3)."""
@@ -52,6 +52,16 @@ class GzipFraming(Framing):
         if len(data) != size or not unpacker.eof or unpacker.unused_data or not frame.startswith(_HEADER):
             raise FrameError(f"no gzip member of {size} bytes")
         return data
+
+    def first_frame(self, data: bytes) -> tuple[bytes, int]:
+        unpacker = zlib.decompressobj(_GZIP)
+        try:
+            content = unpacker.decompress(data, MAX_FRAME + 1)
+        except zlib.error as error:
+            raise FrameError(str(error)) from error
+        if len(content) > MAX_FRAME or not unpacker.eof or not data.startswith(_HEADER):
+            raise FrameError(f"no gzip member of {MAX_FRAME} bytes or less")
+        return content, len(data) - len(unpacker.unused_data)
 
     def note(self, payload: bytes) -> bytes:
         extra = _SUBFIELD + struct.pack("<H", len(payload)) + payload

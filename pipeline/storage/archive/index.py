@@ -15,6 +15,9 @@ bytes at each multiple of ``step``: they tell cheaply whether a volume is where 
 
 The trailer is a note of a fixed size. It also is what makes an archive ours; a mark near its start tells one of ours that
 lost its end from one that never had a trailer.
+
+Nothing of an index is believed: ``from_bytes`` takes only what ``to_bytes`` could have made. Every part has the length that its
+size needs, no two overlap, and all lie before the index, so that reading each part once ends, whatever an index says.
 """
 
 from __future__ import annotations
@@ -22,21 +25,26 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core import bounded_json
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest
-from pipeline.storage.archive.framing import Codec, FrameError, Framing
+from pipeline.storage.archive.framing import MAX_FRAME, Codec, FrameError, Framing
 
 INDEX_NAME = "archive-index.json"
 INDEX_VERSION = 1
 CHUNK_SIZE = 2 * 1024 * 1024
 """Content bytes in each packed frame of a blob: the window of zstd -3, and little enough to keep many in memory."""
 SAMPLE_LENGTH = 32
-MAX_INDEX_SIZE = 512 * 1024 * 1024
-"""Bytes; an archive of 100,000 blobs has an index of 15 MB."""
+MAX_INDEX_SIZE = 32 * 1024 * 1024
+"""Bytes; an archive of 100,000 blobs has an index of 17 MB."""
+MAX_NAME = 4096
+"""Characters of a path."""
+MAX_METADATA = 16 * 1024 * 1024
+"""Bytes of a metadata file; the ``index.json`` of 2,000 images with five signatures each has 7 MB."""
 
 START_MARK = b"image-tools archive\n"
 _TRAILER_MAGIC = b"image-tools trailer\n"
@@ -46,7 +54,9 @@ _SAMPLE_HASH_LENGTH = 4
 
 @dataclass(frozen=True)
 class BlobEntry:
-    """A blob in the stream: ``length`` bytes from ``offset`` on decode to ``size`` bytes. ``chunks``: see above."""
+    """A blob in the stream: ``length`` bytes from ``offset`` on decode to ``size`` bytes. ``chunks``: see above; empty where
+    there is one frame, or none.
+    """
 
     offset: int
     length: int
@@ -124,27 +134,46 @@ class ArchiveIndex:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> ArchiveIndex:
-        """Raises FrameError for what ``to_bytes`` of a version that we know did not make."""
+    def from_bytes(cls, data: bytes, framing: Framing, end: int) -> ArchiveIndex:
+        """The index in ``data``, of an archive in which it starts at ``end``.
+
+        Raises FrameError for what ``to_bytes`` of a version that we know did not make.
+        """
         try:
-            document = json.loads(data)
+            document = bounded_json.loads(data)
             if document["version"] != INDEX_VERSION or document["samples"]["length"] != SAMPLE_LENGTH:
                 raise FrameError(f"archive index of version {document['version']!r}, this program knows {INDEX_VERSION}")
-            metadata, samples = document["metadata"], document["samples"]
-            return cls(
-                Codec(document["codec"]),
-                str(document["root"]),
-                _positive(document["chunkSize"]),
-                {Digest.parse(digest): _blob_from_json(entry) for digest, entry in document["blobs"].items()},
-                tuple(MetadataFrame(*_naturals(frame)) for frame in metadata["frames"]),
-                {
-                    path: MetadataFile(_natural(start), _natural(size), Digest.parse(digest))
-                    for path, (start, size, digest) in metadata["files"].items()
-                },
+            if (document["codec"], document["blockSize"]) != (framing.codec.value, framing.block_size):
+                raise FrameError("it is the index of an archive in another format")
+            chunk_size, metadata, samples = document["chunkSize"], document["metadata"], document["samples"]
+            if not 0 < _natural(chunk_size) <= CHUNK_SIZE:
+                raise ValueError(f"chunks of {chunk_size} bytes")
+            index = cls(
+                framing.codec,
+                _name(document["root"]),
+                chunk_size,
+                {Digest.parse(d): _blob_from_json(e, framing, chunk_size) for d, e in document["blobs"].items()},
+                tuple(_frame_from_json(frame, framing) for frame in metadata["frames"]),
+                {_name(path): _file_from_json(file) for path, file in metadata["files"].items()},
                 Samples(_positive(samples["step"]), bytes.fromhex(samples["hashes"])),
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, ContentError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
             raise FrameError(f"the archive index cannot be read ({error})") from error
+        index._check_places(end)
+        return index
+
+    def _check_places(self, end: int) -> None:
+        """Raises FrameError where parts overlap, in the stream or in the tar, or lie outside."""
+        blobs = [(blob.offset, blob.length) for blob in self.blobs.values() if blob.length]
+        frames = [(frame.offset, frame.length) for frame in self.frames]
+        if list(self.frames) != sorted(self.frames, key=lambda frame: frame.start) or frames != sorted(frames):
+            raise FrameError("the frames of the metadata are not in order")
+        for parts, limit in (
+            ([*blobs, *frames], end),
+            ([(frame.start, frame.size) for frame in self.frames], None),
+            ([(file.start, file.size) for file in self.files.values() if file.size], None),
+        ):
+            _check_apart(parts, limit)
 
 
 @dataclass(frozen=True)
@@ -203,12 +232,51 @@ def _blob_to_json(entry: BlobEntry) -> dict[str, Any]:
     return {**data, "chunks": list(entry.chunks)} if len(entry.chunks) > 1 else data
 
 
-def _blob_from_json(data: Mapping[str, Any]) -> BlobEntry:
+def _blob_from_json(data: Mapping[str, Any], framing: Framing, chunk_size: int) -> BlobEntry:
     offset, length, size = _naturals((data["offset"], data["length"], data["size"]))
+    if data["encoding"] == framing.stored_name:
+        if length != framing.stored_length(size):
+            raise ValueError(f"{size} stored bytes cannot have a length of {length}")
+        return BlobEntry(offset, length, size, framing.stored_name)
+    if data["encoding"] != framing.packed_name:
+        raise ValueError(f"unknown encoding {data['encoding']!r}")
     chunks = tuple(_naturals(data.get("chunks", (length,))))
-    if sum(chunks) != length:
-        raise ValueError(f"chunks of a blob at {offset} do not add up")
-    return BlobEntry(offset, length, size, str(data["encoding"]), chunks)
+    if sum(chunks) != length or len(chunks) != -(-size // chunk_size):
+        raise ValueError(f"the chunks of a blob at {offset} do not add up")
+    if max(chunks) > framing.max_packed_length(min(size, chunk_size)):
+        raise ValueError(f"a chunk of a blob at {offset} is too long")
+    return BlobEntry(offset, length, size, framing.packed_name, chunks if len(chunks) > 1 else ())
+
+
+def _frame_from_json(data: Any, framing: Framing) -> MetadataFrame:
+    frame = MetadataFrame(*_naturals(data))
+    if not 0 < frame.size <= MAX_FRAME or not 0 < frame.length <= framing.max_packed_length(frame.size):
+        raise ValueError(f"a frame of {frame.size} bytes in {frame.length}")
+    return frame
+
+
+def _file_from_json(data: Any) -> MetadataFile:
+    start, size, digest = data
+    if _natural(size) > MAX_METADATA:
+        raise ValueError(f"a metadata file of {size} bytes")
+    return MetadataFile(_natural(start), size, Digest.parse(digest))
+
+
+def _check_apart(parts: Iterable[tuple[int, int]], end: int | None) -> None:
+    """Raises FrameError where two parts (start, length) overlap, or one goes beyond ``end``."""
+    position = 0
+    for start, length in sorted(parts):
+        if start < position:
+            raise FrameError(f"two parts of the archive overlap at byte {start}")
+        position = start + length
+    if end is not None and position > end:
+        raise FrameError(f"a part of the archive ends at byte {position}, after its end")
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise ValueError("a name that no file can have")
+    return value
 
 
 def _naturals(values: Any) -> list[int]:
@@ -217,7 +285,7 @@ def _naturals(values: Any) -> list[int]:
 
 def _natural(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no offset or size")
+        raise ValueError(f"{value!r} is not an offset or size")
     return value
 
 

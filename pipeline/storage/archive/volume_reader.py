@@ -8,41 +8,38 @@ that belongs in its place. Every message names the volume.
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pipeline.core.errors import ArchiveError
 from pipeline.storage.archive.codecs import FRAMINGS
 from pipeline.storage.archive.framing import Framing
 from pipeline.storage.archive.index import INDEX_VERSION, SAMPLE_LENGTH, START_MARK, Samples, Trailer, trailer_size
+from pipeline.storage.archive.opened_files import OpenedFiles
 
 _VOLUME = re.compile(r"(.+)\.part([0-9]+)", re.DOTALL)
 _START = 512 * 1024
 """The mark comes after the first metadata frame, which is no longer than this."""
+MAX_NAMED = 20
+"""Volumes that a message names."""
 
 
 class ForeignArchiveError(ArchiveError):
     """Not written by this program, so it cannot be read in place; it may be an ordinary tar all the same."""
 
 
-@dataclass(frozen=True)
 class VolumeSet:
-    """Volumes in order; one file is a set of one. Reading opens a file each time: any thread may, and nothing stays open."""
+    """Volumes in order, opened; one file is a set of one. Any thread may read."""
 
-    paths: tuple[Path, ...]
-
-    @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        return tuple(path.stat().st_size for path in self.paths)
-
-    @cached_property
-    def starts(self) -> tuple[int, ...]:
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Raises ArchiveError for what cannot be read."""
+        self.paths = tuple(paths)
+        self._files = OpenedFiles(self.paths)
+        self.sizes = self._files.sizes
+        self.starts = (0, *itertools.accumulate(self.sizes[:-1]))
         """Where in the stream each volume starts."""
-        return (0, *itertools.accumulate(self.sizes[:-1]))
 
     @property
     def size(self) -> int:
@@ -62,8 +59,12 @@ class VolumeSet:
         for number in self._numbers(offset, length):
             start = max(offset - self.starts[number], 0)
             stop = min(offset + length - self.starts[number], self.sizes[number])
-            parts.append(_read(self.paths[number], start, stop - start))
+            parts.append(self._files.read(number, start, stop - start))
         return b"".join(parts)
+
+    def read_volume(self, number: int, offset: int, length: int) -> bytes:
+        """``length`` bytes of one volume, which has them. Raises ArchiveError."""
+        return self._files.read(number, offset, length)
 
     def names(self, offset: int, length: int) -> str:
         """The volumes that bytes of the stream lie in, for a message."""
@@ -71,12 +72,22 @@ class VolumeSet:
         first, last = self.paths[numbers[0]], self.paths[numbers[-1]]
         return str(first) if first == last else f"{first} to {last}"
 
+    def has_changed(self) -> bool:
+        """Whether the names of the volumes lead to other files now, or to none; what was opened is read on."""
+        return self._files.has_changed()
+
+    def close(self) -> None:
+        self._files.close()
+
     def _numbers(self, offset: int, length: int) -> range:
         return range(bisect_right(self.starts, offset) - 1, bisect_right(self.starts, offset + max(length, 1) - 1))
 
 
 def find(path: Path) -> VolumeSet:
-    """The archive called ``path``: that file, or the volumes ``path.part0`` …, or all volumes of the one that it names."""
+    """The archive called ``path``: that file, or the volumes ``path.part0`` …, or all volumes of the one that it names.
+
+    Raises ArchiveError where it is not there, or not all of it.
+    """
     match = _VOLUME.fullmatch(path.name)
     if match is not None and (path.exists() or _numbered(path.with_name(match[1]))):
         path = path.with_name(match[1])
@@ -90,8 +101,10 @@ def find(path: Path) -> VolumeSet:
         if number in paths:
             raise ArchiveError(f"{paths[number]} and {volume} have the same number", tip="remove the one that does not belong")
         paths[number] = volume
-    if missing := [_sibling(volumes[0][1], number) for number in range(max(paths)) if number not in paths]:
-        raise ArchiveError("missing: " + ", ".join(map(str, missing)), tip="put all volumes into one folder")
+    if len(paths) <= max(paths):
+        absent = (number for number in range(max(paths)) if number not in paths)
+        names = _list(_sibling(volumes[0][1], number).name for number in absent)
+        raise ArchiveError(f"{path} is not complete; missing: {names}", tip="put all volumes into one folder")
     return VolumeSet(tuple(paths[number] for number in range(len(paths))))
 
 
@@ -115,14 +128,15 @@ def read_trailer(volumes: VolumeSet) -> tuple[Trailer, Framing]:
 
 def check_places(volumes: VolumeSet, samples: Samples) -> None:
     """Raises ArchiveError naming every volume that holds something else than what belongs in its place."""
+    wrong = (number for number, start in enumerate(volumes.starts) if _fits(volumes, samples, number, start) is False)
     problems = []
-    for number, path in enumerate(volumes.paths):
-        if _fits(volumes, samples, number, volumes.starts[number]) is False:
-            places = [n for n, start in enumerate(volumes.starts) if _fits(volumes, samples, number, start)]
-            what = f"holds what belongs into {volumes.paths[places[0]]}" if places else "is of another archive or damaged"
-            problems.append(f"{path} {what}")
+    for number in itertools.islice(wrong, MAX_NAMED + 1):
+        places = (other for other, start in enumerate(volumes.starts) if _fits(volumes, samples, number, start))
+        place = next(places, None)
+        what = "is of another archive or damaged" if place is None else f"holds what belongs into {volumes.paths[place]}"
+        problems.append(f"{volumes.paths[number]} {what}")
     if problems:
-        raise ArchiveError("; ".join(problems), tip="copy the volumes again, under the names they had")
+        raise ArchiveError(_list(problems, "; "), tip="copy the volumes again, under the names they had")
 
 
 def _fits(volumes: VolumeSet, samples: Samples, number: int, start: int) -> bool | None:
@@ -131,26 +145,36 @@ def _fits(volumes: VolumeSet, samples: Samples, number: int, start: int) -> bool
     position = samples.first_within(start, start + size)
     if position is None:
         return None
-    return samples.matches(position, _read(volumes.paths[number], position - start, SAMPLE_LENGTH))
+    return samples.matches(position, volumes.read_volume(number, position - start, SAMPLE_LENGTH))
 
 
 def _trailer(volumes: VolumeSet) -> tuple[Trailer, Framing] | None:
     """The trailer at the end of ``volumes``."""
+    tail = min(volumes.size, max(map(trailer_size, FRAMINGS.values())))
+    return _trailer_in(volumes.read(volumes.size - tail, tail))
+
+
+def _trailer_in(tail: bytes) -> tuple[Trailer, Framing] | None:
     for framing in FRAMINGS.values():
-        length = trailer_size(framing)
-        if volumes.size < length:
-            continue
-        trailer = Trailer.from_frame(volumes.read(volumes.size - length, length), framing)
-        if trailer is not None:
+        if (trailer := Trailer.from_frame(tail, framing)) is not None:
             return trailer, framing
     return None
 
 
+def _holds_end(volumes: VolumeSet, number: int) -> bool:
+    size = volumes.sizes[number]
+    tail = min(size, max(map(trailer_size, FRAMINGS.values())))
+    return _trailer_in(volumes.read_volume(number, size - tail, tail)) is not None
+
+
+def _holds_start(volumes: VolumeSet, number: int) -> bool:
+    return START_MARK in volumes.read_volume(number, 0, min(_START, volumes.sizes[number]))
+
+
 def _missing_end(volumes: VolumeSet) -> ArchiveError:
     """Why ``volumes`` do not end with a trailer."""
-    singles = [VolumeSet((path,)) for path in volumes.paths]
-    begins = [single.paths[0] for single in singles if START_MARK in single.read(0, min(_START, single.size))]
-    ends = [single.paths[0] for single in singles if _trailer(single) is not None]
+    begins = [path for number, path in enumerate(volumes.paths) if _holds_start(volumes, number)]
+    ends = [path for number, path in enumerate(volumes.paths) if _holds_end(volumes, number)]
     first, last = volumes.paths[0], volumes.paths[-1]
     if not begins and not ends:
         return ForeignArchiveError(
@@ -175,7 +199,7 @@ def _check_sizes(volumes: VolumeSet) -> None:
     if volumes.sizes[-1] > volumes.part_size:
         wrong.append(len(volumes.sizes) - 1)
     if wrong:
-        sizes = ", ".join(f"{volumes.paths[n]} ({volumes.sizes[n]} bytes)" for n in wrong)
+        sizes = _list(f"{volumes.paths[n]} ({volumes.sizes[n]} bytes)" for n in wrong)
         raise ArchiveError(f"not as long as the other volumes ({volumes.part_size} bytes): {sizes}", tip="copy them again")
 
 
@@ -206,17 +230,7 @@ def _sibling(volume: Path, number: int) -> Path:
     return volume.with_name(f"{match[1]}.part{number:0{len(match[2])}}")
 
 
-def _read(path: Path, offset: int, length: int) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = os.pread(fd, length, offset)
-            while len(data) < length and (more := os.pread(fd, length - len(data), offset + len(data))):
-                data += more
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) < length:
-        raise ArchiveError(f"{path} became shorter while it was read")
-    return data
+def _list(items: Iterable[str], separator: str = ", ") -> str:
+    """The first ``MAX_NAMED`` of ``items``, and whether there are more."""
+    names = list(itertools.islice(items, MAX_NAMED + 1))
+    return separator.join([*names[:MAX_NAMED], *(["…"] if len(names) > MAX_NAMED else [])])

@@ -10,13 +10,15 @@ import struct
 
 import zstandard
 
-from pipeline.storage.archive.framing import Buffer, Codec, FrameError, Framing
+from pipeline.storage.archive.framing import MAX_FRAME, Buffer, Codec, FrameError, Framing
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_MAGIC = 0x184D2A57
 """One of the sixteen that are free for anybody (3.1.2); 50, 51 and 5E are used by zstd:chunked, pzstd and seekable zstd."""
 _DESCRIPTOR_SIZE_IN_8_BYTES = 0xC0
 _WINDOW_128_KIB = (17 - 10) << 3
+_RLE_BLOCK = 1
+"""One byte, repeated."""
 
 
 class ZstdFraming(Framing):
@@ -43,12 +45,45 @@ class ZstdFraming(Framing):
 
     def unpack(self, frame: bytes, size: int) -> bytes:
         try:
-            parameters = zstandard.get_frame_parameters(frame)
-            if parameters.content_size != size:
+            if zstandard.get_frame_parameters(frame).content_size != size or _frame_length(frame) != len(frame):
                 raise FrameError(f"no zstd frame of {size} bytes")
             return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise FrameError(str(error)) from error
 
+    def first_frame(self, data: bytes) -> tuple[bytes, int]:
+        length = _frame_length(data)
+        try:
+            size = zstandard.get_frame_parameters(data).content_size
+        except zstandard.ZstdError as error:
+            raise FrameError(str(error)) from error
+        if size > MAX_FRAME:
+            raise FrameError(f"no zstd frame of {MAX_FRAME} bytes or less")
+        return self.unpack(data[:length], size), length
+
     def note(self, payload: bytes) -> bytes:
         return struct.pack("<II", _SKIPPABLE_MAGIC, len(payload)) + payload
+
+
+def _frame_length(data: bytes) -> int:
+    """Bytes of the frame that ``data`` starts with, told by the headers of its blocks (3.1.1.2): what is whole is decoded in
+    one pass, into a buffer of the size that it says, and never needs a window. Raises FrameError.
+    """
+    if not data.startswith(_MAGIC):
+        raise FrameError("no zstd frame")
+    try:
+        position = zstandard.frame_header_size(data)
+        has_checksum = zstandard.get_frame_parameters(data).has_checksum
+    except zstandard.ZstdError as error:
+        raise FrameError(str(error)) from error
+    is_last = False
+    while not is_last:
+        header = int.from_bytes(data[position : position + 3], "little")
+        is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        position += 3 + (1 if kind == _RLE_BLOCK else size)
+        if position > len(data):
+            raise FrameError("a zstd frame is cut off")
+    position += 4 if has_checksum else 0
+    if position > len(data):
+        raise FrameError("a zstd frame is cut off")
+    return position

@@ -207,27 +207,6 @@ def test_a_layout_survives_being_handed_over(tmp_path: Path) -> None:
             ArchiveLayout.from_json(foreign)
 
 
-def test_a_folder_reads_like_an_archive(sample: Sample, tmp_path: Path) -> None:
-    root = tmp_path / "usb" / "saved-image-cache"
-    for member in sample.case.members:
-        path = tmp_path / "usb" / member.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if member.digest is None:
-            path.mkdir(exist_ok=True)
-        else:
-            path.write_bytes(sample.case.content[member.digest])
-    (root / ".state").mkdir()
-    (root / ".state" / "lock").write_bytes(b"")
-    for path in (root, root.parent):
-        check(sample.case, path)
-        with open_archive(path) as folder, open_archive(sample.path) as archive:
-            assert set(folder.names) == set(archive.names)
-    damaged = sample.case.blobs[0]
-    (root / "share" / "sha256" / damaged.hex).write_bytes(b"x" * len(sample.case.content[damaged]))
-    with open_archive(root) as archive, pytest.raises(ArchiveError, match=f"{damaged} is damaged in {root}"):
-        contents(archive.open_blob(damaged))
-
-
 def test_a_member_of_any_size_gets_a_header() -> None:
     """A file of 8 GiB or more, which ustar cannot say, is told in a pax header; see test_tools for who reads them."""
     from pipeline.storage.archive import tar_header
