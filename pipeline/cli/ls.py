@@ -64,7 +64,7 @@ def _image(image: ListedImage) -> Iterator[str]:
             name = "attestation" if each.is_attestation else each.platform or "no platform"
             yield f"    {name:<16} {each.digest}  {bytes_text(each.size)}"
     for referrer in image.referrers:
-        yield f"    {kind_text(referrer.artifact_type):<16} {referrer.digest}  {bytes_text(referrer.size)}"
+        yield f"    {kind_text(referrer.artifact_type, referrer.predicate):<16} {referrer.digest}  {bytes_text(referrer.size)}"
         yield f"    {'':<16} of {_subject(image, referrer)}"
     yield ""
 

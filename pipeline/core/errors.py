@@ -101,7 +101,8 @@ class Cause(enum.Enum):
 _TIPS = {
     Cause.CERTIFICATE: "-cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
     Cause.UNAUTHORIZED: "log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
-    Cause.REJECTED: "each platform's manifest must be signed ('cosign sign --recursive'); see containers-policy.json(5)",
+    Cause.REJECTED: "each platform's manifest must be signed ('cosign sign --recursive'); for cosign's signatures, a policy "
+    "needs a signedIdentity of type matchRepository or exactRepository; see containers-policy.json(5)",
 }
 
 

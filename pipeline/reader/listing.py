@@ -11,9 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.core import oci
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest, Manifest
 from pipeline.reader.contents import BundledImage, Contents, PlatformEntry
+
+PREDICATE = "dev.sigstore.bundle.predicateType"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class ListedReferrer:
     subject: Digest
     tag: str
     size: int
+    predicate: str = ""
+    """Of a sigstore bundle: its predicate type, which says what it is."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,16 @@ def _referrer(contents: Contents, held: BundledImage) -> ListedReferrer:
     assert held.subject is not None, "it is in a family"
     artifact_type = str(held.descriptor.raw.get("artifactType", ""))
     size = sum(_sizes(contents, held).values())
-    return ListedReferrer(artifact_type, held.descriptor.digest, held.subject, held.reference.tag, size)
+    predicate = _predicate(contents, held.descriptor.digest)
+    return ListedReferrer(artifact_type, held.descriptor.digest, held.subject, held.reference.tag, size, predicate)
+
+
+def _predicate(contents: Contents, digest: Digest) -> str:
+    """The annotation that cosign 3 gives a bundle; empty where there is none, or the manifest cannot be read."""
+    with suppress(ContentError):
+        annotations = oci.load_json(contents.read(digest)).get("annotations")
+        return str(annotations.get(PREDICATE, "")) if isinstance(annotations, dict) else ""
+    return ""
 
 
 def _platform(contents: Contents, entry: PlatformEntry) -> ListedPlatform:
@@ -161,6 +175,7 @@ def _image_to_json(image: ListedImage) -> dict[str, Any]:
                 "subject": str(each.subject),
                 "tag": each.tag or None,
                 "size": each.size,
+                **({"predicateType": each.predicate} if each.predicate else {}),
             }
             for each in image.referrers
         ],

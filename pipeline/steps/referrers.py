@@ -49,6 +49,8 @@ def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: Bundle
         found: tuple[Referrer, ...] = image.locked_referrers
     else:
         found = tuple(search.below(kept))
+        if search.left_out:
+            log.info("%s: -referrer-types leaves out %d that refer to it", image.reference, len(search.left_out))
     lost = tuple(search.about(choice.top.digest)) if choice.top.digest not in kept else ()
     for referrer in found:
         # As for an image that is pinned to this digest: its config, and of an index all that is in it.
@@ -64,6 +66,8 @@ class _Search:
         self._distribution = distribution
         self._name = Reference(image.source.registry, image.source.repository)
         self._types = image.referrers or ArtifactTypes()
+        self.left_out: set[Digest] = set()
+        """What the registry lists, and whose type was not asked for."""
 
     def below(self, subjects: Iterable[Digest]) -> list[Referrer]:
         """All that refers to ``subjects``, and to what was found."""
@@ -76,7 +80,7 @@ class _Search:
             if len(found) + len(listed) > MAX_REFERRERS:
                 raise ContentError(f"more than {MAX_REFERRERS} manifests refer to it", tip="choose some with -referrer-types")
             new = in_parallel(self._read, listed, PROBES)
-            known = [each for each in new if each is not None and self._types.matches(each.artifact_type)]
+            known = [each for each in new if each is not None and self._is_wanted(each.digest, each.artifact_type)]
             found += known
             level = list(dict.fromkeys(each.digest for each in known if each.digest not in seen))
             seen.update(level)
@@ -95,8 +99,14 @@ class _Search:
         listed = self._distribution.referrers(self._name, subject).entries
         entries = [each for each in map(_entry, listed) if each is not None]
         for descriptor, artifact_type in sorted(entries, key=lambda entry: entry[0].digest):
-            if not artifact_type or self._types.matches(artifact_type):
+            if not artifact_type or self._is_wanted(descriptor.digest, artifact_type):
                 yield Referrer(subject, descriptor.digest, descriptor.media_type, descriptor.size, artifact_type)
+
+    def _is_wanted(self, digest: Digest, artifact_type: str) -> bool:
+        if self._types.matches(artifact_type):
+            return True
+        self.left_out.add(digest)
+        return False
 
     def _read(self, referrer: Referrer) -> Referrer | None:
         """The referrer as its manifest says it is, which is in the cache then; None where it cannot come along."""

@@ -41,8 +41,19 @@ def referrers_text(number: int | str) -> str:
     return f" and {number} referrer{'' if number == 1 else 's'}" if number else ""
 
 
-def kind_text(artifact_type: str) -> str:
-    """``signature``, ``attestation`` or ``SBOM`` for what people have a word for; otherwise the artifact type."""
+_SIGSTORE_BUNDLE = "application/vnd.dev.sigstore.bundle."
+"""What cosign 3 makes, of signatures and of attestations alike: its predicate type tells them apart."""
+
+
+def kind_text(artifact_type: str, predicate: str = "") -> str:
+    """``signature``, ``attestation`` or ``SBOM`` for what people have a word for; otherwise the artifact type.
+
+    ``predicate`` is the predicate type of a sigstore bundle, where it is known.
+    """
+    if artifact_type.startswith(_SIGSTORE_BUNDLE) and predicate:
+        if re.search(r"spdx|cyclonedx", predicate):
+            return "SBOM"
+        return "signature" if predicate.startswith("https://sigstore.dev/cosign/sign/") else "attestation"
     known = re.search(r"cosign\.artifact\.(sig|att|sbom)\.|(spdx|cyclonedx)|(notary|notation)", artifact_type)
     if known is None:
         return harmless(artifact_type) or "artifact"

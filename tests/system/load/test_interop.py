@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.push import PushedImage
+from tests.support.registry import Registry
 from tests.support.run import Result, run, skopeo
 from tests.support.tools import require
 from tests.system.load.loading import Bundle
@@ -49,6 +50,16 @@ def test_skopeo_finds_images_by_their_names(unpacked: Path, volumes: Bundle, kin
     assert ok(skopeo("inspect", "--raw", f"oci:.:{image.reference}", cwd=unpacked)).encode() == image.raw
 
 
+@pytest.mark.parametrize("kind", ["oci-index", "oci-single", "docker-list", "docker-single"])
+def test_skopeo_pushes_from_the_folder_of_an_image(unpacked: Path, volumes: Bundle, kind: str, registry: Registry) -> None:
+    """What README and docs/load.md show for who has no image-tools; of OCI and of Docker types."""
+    image, target = volumes.images[kind], f"interop/{kind}"
+    options = ("--all", "--preserve-digests", "--dest-tls-verify=false")
+    ok(skopeo("copy", *options, f"oci:{folder_of(image)}", f"docker://{registry.host}/{target}:v1", cwd=unpacked))
+    with registry.client() as client:
+        assert client.manifest(target, "v1").body == image.raw
+
+
 def test_umoci(unpacked: Path, volumes: Bundle, work: Path) -> None:
     require("umoci")
     names = ok(run("ls", "--layout", ".", cwd=unpacked, command=("umoci",))).splitlines()
@@ -60,16 +71,39 @@ def test_umoci(unpacked: Path, volumes: Bundle, work: Path) -> None:
         assert list((work / kind / "rootfs" / "app").iterdir())
 
 
-@pytest.mark.parametrize("kind", ["oci-index", "mixed-layers"])
-def test_buildah(unpacked: Path, volumes: Bundle, work: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It, and podman, which has the same code for this, bring an image into their storage."""
+@pytest.fixture
+def storage(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for an empty containers-storage, which buildah, podman and CRI-O share, and a policy that accepts all."""
     require("buildah")
     monkeypatch.delenv("_CONTAINERS_ROOTLESS_UID")
-    image = volumes.images[kind]
-    storage = ("--storage-driver", "vfs", "--root", str(work / "storage"), "--runroot", str(work / "run"))
     (work / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-    policy = ("--signature-policy", str(work / "policy.json"))
-    source = f"oci:{unpacked.name}:{image.reference}"
-    pulled = ok(run(*storage, "pull", *policy, source, cwd=unpacked.parent, command=("buildah",)))
-    inspected = json.loads(ok(run(*storage, "inspect", "--type", "image", pulled.strip(), command=("buildah",))))
-    assert inspected["FromImageID"] == image.platform("linux/amd64").config.removeprefix("sha256:")
+    return work
+
+
+def buildah(storage: Path, *arguments: str, cwd: Path | None = None) -> str:
+    options = ("--storage-driver", "vfs", "--root", str(storage / "storage"), "--runroot", str(storage / "run"))
+    return ok(run(*options, *arguments, cwd=cwd, command=("buildah",)))
+
+
+def config_in(storage: Path, name: str) -> str:
+    """The digest of the config of an image in the storage."""
+    inspected = json.loads(buildah(storage, "inspect", "--type", "image", name))
+    return f"sha256:{inspected['FromImageID']}"
+
+
+@pytest.mark.parametrize("kind", ["oci-index", "mixed-layers"])
+def test_buildah(unpacked: Path, volumes: Bundle, storage: Path, kind: str) -> None:
+    """It, and podman, which has the same code for this, bring an image of OCI types into their storage by its name."""
+    image = volumes.images[kind]
+    policy = ("--signature-policy", str(storage / "policy.json"))
+    pulled = buildah(storage, "pull", *policy, f"oci:{unpacked.name}:{image.reference}", cwd=unpacked.parent)
+    assert config_in(storage, pulled.strip()) == image.platform("linux/amd64").config
+
+
+@pytest.mark.parametrize("kind", ["oci-index", "docker-list", "docker-single"])
+def test_skopeo_brings_any_image_into_the_storage(unpacked: Path, volumes: Bundle, storage: Path, kind: str) -> None:
+    image, name = volumes.images[kind], "docker.io/library/nginx:1.25"
+    place = f"containers-storage:[vfs@{storage}/storage+{storage}/run]{name}"
+    policy = ("--policy", str(storage / "policy.json"))
+    ok(skopeo(*policy, "copy", f"oci:{folder_of(image)}", place, cwd=unpacked))
+    assert config_in(storage, name) == image.platform("linux/amd64").config

@@ -14,11 +14,12 @@ from pipeline.core.oci import ORAS_MANIFEST
 from pipeline.registry import distribution
 from pipeline.steps import referrers
 from tests.support.images import OCI_INDEX, Content, Image, image, index, layer
+from tests.support.push import push
 from tests.support.registry import Registry
-from tests.support.signatures import COSIGN_SIGNATURE, SPDX, attached, cosign_tag, push_image, referrer
+from tests.support.signatures import COSIGN_SIGNATURE, SPDX, attached, cosign_tag, push_image, push_referrer, referrer
 from tests.system.load.loading import Bundle, json_of
 from tests.system.referrers.api_registry import Answer, ApiRegistry, odd
-from tests.system.referrers.signed import ALL, NOTATION, ON_AMD64, Signed, brought, push_small
+from tests.system.referrers.signed import ALL, NOTATION, ON_AMD64, Signed, brought, descriptor, push_small
 from tests.system.save.saving import ARCHIVE, command, save, saved, unpack
 
 DRY = ("-referrers", "-dry-run", "-retry", "0")
@@ -52,6 +53,24 @@ def test_a_subset_of_what_nobody_signed(whole: Bundle, signed: Signed) -> None:
     result = saved([signed.image], *DRY, "-a", "amd64", "-referrer-types", SPDX, "-cache", whole.cache)
     assert "left behind" not in result.stdout
     assert found(result.stdout) == 1
+    assert f"{signed.image.reference}: -referrer-types leaves out 1 that refer to it" in result.stderr, "the SBOM's signature"
+
+
+def test_sigstore_bundles(registry: Registry) -> None:
+    """What cosign 3 makes: signatures and attestations of one type, which only their predicate tells apart."""
+    pushed = push(registry, "referrers/bundles", "v1", image("linux/amd64", [layer("bundles", 100)]))
+    bundle = "application/vnd.dev.sigstore.bundle.v0.3+json"
+    predicates = {"https://sigstore.dev/cosign/sign/v1": "signature", "https://slsa.dev/provenance/v1": "attestation"}
+    with registry.client() as client:
+        for predicate in predicates:
+            annotations = {"dev.sigstore.bundle.predicateType": predicate}
+            made = referrer(descriptor(pushed.raw), bundle, [Content(bundle, predicate.encode())], annotations)
+            push_referrer(client, pushed.repository, pushed.digest, made)
+    saved([pushed], "-referrers", "-referrer-types", "application/vnd.dev.sigstore.bundle.*")
+    listed = [line.split()[0] for line in command("ls", ARCHIVE).stdout.splitlines() if line.startswith("    ")]
+    assert sorted({"signature", "attestation"} & set(listed)) == sorted(predicates.values())
+    [shown] = json_of("ls", ARCHIVE)["images"]
+    assert {each["predicateType"] for each in shown["referrers"]} == set(predicates)
 
 
 def test_the_summary_of_a_save(small: Signed, registry: Registry) -> None:

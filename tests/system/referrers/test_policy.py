@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipeline.dodo import bundle_tasks
 from tests.support.images import image, index, layer
 from tests.support.push import PushedImage, push
 from tests.support.registry import Registry
+from tests.support.run import ROOT, Result, skopeo
 from tests.support.signatures import Key, cosign_tag, push_image, signature
 from tests.support.tools import require
 from tests.system.bundles.helpers import DODO, define, doit
@@ -39,14 +41,14 @@ class Gpg:
     public: Path
     store: Path
 
-    def sign(self, pushed: PushedImage, platform: str) -> None:
-        """Into the lookaside store, as ``skopeo copy --sign-by`` would; GPG simple signing."""
+    def sign(self, pushed: PushedImage, platform: str, name: str = "") -> None:
+        """Into the lookaside store, as ``skopeo copy --sign-by`` would; GPG simple signing of its own name, or another."""
         found = pushed.platform(platform)
         manifest = self.home / "manifest.json"
         manifest.write_bytes(found.raw)
         place = self.store / f"{pushed.repository}@{found.manifest.replace(':', '=')}"
         place.mkdir(parents=True, exist_ok=True)
-        name = f"{pushed.host}/{pushed.repository}:{pushed.tag}"
+        name = name or f"{pushed.host}/{pushed.repository}:{pushed.tag}"
         self._run("skopeo", "standalone-sign", str(manifest), name, WHO, "--output", str(place / "signature-1"))
 
     def make_key(self) -> None:
@@ -229,3 +231,67 @@ def test_bundles_that_share_an_image_and_not_the_policy(registry: Registry, gpg:
         bundle_tasks("*.yaml")
     assert command("save", "-config", "bundle.yaml").code == 3
     assert Path("free.tar.gz").exists() and not Path("strict.tar.gz").exists()
+
+
+# The policies in docs/signatures.md
+
+
+def documented_policy(number: int, registry: Registry, gpg: Gpg) -> Path:
+    """An example with our names and, as Debian's skopeo knows no sigstore, a GPG key. Identities are as they stand there."""
+    text = re.findall(r"```json\n(.*?)```", (ROOT / "docs/signatures.md").read_text(), re.DOTALL)[number]
+    document = json.loads(text)
+    requirements = [each for scope in document["transports"]["docker"].values() for each in scope]
+    for requirement in requirements:
+        requirement.pop("keyPath")
+        requirement.update(type="signedBy", keyType="GPGKeys", keyPath=str(gpg.public))
+    document["transports"]["docker"] = {f"{registry.host}/rancher": requirements[:1]}
+    path = Path("policy.json")
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.fixture
+def as_cosign_signs(registry: Registry, gpg: Gpg) -> Iterator[Callable[[str], PushedImage]]:
+    """An image whose signature names a repository and no tag, as all of cosign's do."""
+
+    def make(name: str) -> PushedImage:
+        repository = f"rancher/signed-as-{name.replace('/', '-') or 'itself'}"
+        pushed = push(registry, repository, "v1", index(image("linux/amd64", [layer(f"policy/{name}", 200)])))
+        gpg.sign(pushed, "linux/amd64", name or f"{registry.host}/{repository}")
+        return pushed
+
+    yield make
+    gpg.kill_agent()
+
+
+CosignSigns = Callable[[str], PushedImage]
+
+
+def test_the_policy_to_save_with(registry: Registry, gpg: Gpg, as_cosign_signs: CosignSigns) -> None:
+    pushed = as_cosign_signs("")
+    path = documented_policy(0, registry, gpg)
+    saved([pushed], "-require-signed", path, *AMD64)
+    document = json.loads(path.read_text())
+    del document["transports"]["docker"][f"{registry.host}/rancher"][0]["signedIdentity"]
+    path.write_text(json.dumps(document))
+    result = save([pushed], "-require-signed", path, *AMD64, "-force")
+    assert "refused by the policy" in result.stdout, "the default accepts no signature without a tag"
+    assert "signedIdentity of type matchRepository" in result.stdout
+
+
+def test_the_policy_of_the_other_side(registry: Registry, gpg: Gpg, as_cosign_signs: CosignSigns) -> None:
+    """podman, CRI-O and skopeo pull by tag, under the new name."""
+    pushed, other = as_cosign_signs("docker.io/rancher/rancher"), as_cosign_signs("docker.io/rancher/another")
+    path = documented_policy(1, registry, gpg)
+    assert pull(path, pushed).code == 0
+    assert "is not accepted" in pull(path, other).stderr
+    remap = {"type": "remapIdentity", "prefix": registry.host, "signedPrefix": "docker.io"}
+    document = json.loads(path.read_text())
+    document["transports"]["docker"][f"{registry.host}/rancher"][0]["signedIdentity"] = remap
+    path.write_text(json.dumps(document))
+    assert "is not accepted" in pull(path, pushed).stderr
+
+
+def pull(path: Path, pushed: PushedImage) -> Result:
+    source = f"docker://{pushed.reference}"
+    return skopeo("--policy", str(path), "copy", "--src-tls-verify=false", "--remove-signatures", source, "dir:pulled")

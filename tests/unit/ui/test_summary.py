@@ -15,7 +15,7 @@ from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, Compression, Output, PlatformFilter
 from pipeline.storage.records.packed import PackedFile
 from pipeline.ui import terminal
-from pipeline.ui.terminal.text import bytes_text, duration_text
+from pipeline.ui.terminal.text import bytes_text, duration_text, kind_text
 
 PLAN = Plan(3, 6, 20, 12_000_000, 2_000_000, 5_000_000)
 
@@ -136,3 +136,19 @@ def test_who_worked_when() -> None:
     assert spans["copy:c"].worker == spans["index:c"].worker
     assert spans["copy:c"].end == spans["index:c"].start
     assert set(tracker.seconds) == {"copying"}
+
+
+@pytest.mark.parametrize(
+    "artifact_type, predicate, word",
+    [
+        ("application/vnd.dev.cosign.artifact.sig.v1+json", "", "signature"),
+        ("application/vnd.dev.sigstore.bundle.v0.3+json", "https://sigstore.dev/cosign/sign/v1", "signature"),
+        ("application/vnd.dev.sigstore.bundle.v0.3+json", "https://slsa.dev/provenance/v1", "attestation"),
+        ("application/vnd.dev.sigstore.bundle.v0.3+json", "https://spdx.dev/Document/v2.3", "SBOM"),
+        ("application/vnd.dev.sigstore.bundle.v0.3+json", "https://cyclonedx.org/bom", "SBOM"),
+        ("application/vnd.dev.sigstore.bundle.v0.3+json", "", "application/vnd.dev.sigstore.bundle.v0.3+json"),
+        ("application/x", "https://spdx.dev/Document", "application/x"),
+    ],
+)
+def test_words_for_what_refers_to_an_image(artifact_type: str, predicate: str, word: str) -> None:
+    assert kind_text(artifact_type, predicate) == word
