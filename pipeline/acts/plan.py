@@ -5,8 +5,10 @@ In come the choices that act 1 made, out goes a ``Plan``. Nothing is fetched and
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from pipeline.core import disk
@@ -70,16 +72,20 @@ class Need:
 def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     """What of the chosen images is here. (The layers of a schema 1 image are not known before it is copied.)"""
     blobs: dict[Digest, Descriptor] = {}
-    platforms = referrers = size = 0
+    uses: Counter[Digest] = Counter()
+    platforms = referrers = 0
     for item in chosen:
-        for closure in item.closures:
-            size += sum(blob.size for blob in closure)
-            blobs.update((blob.digest, blob) for blob in closure)
+        for blob in chain.from_iterable(item.closures):
+            uses[blob.digest] += 1
+            # Of two manifests that do not agree on a size, one is wrong: a large one must not stop the run.
+            if blob.digest not in blobs or blob.size < blobs[blob.digest].size:
+                blobs[blob.digest] = blob
         if item.is_referrer:
             referrers += len(item.closures)
         else:
             platforms += len(item.closures)
     total = sum(blob.size for blob in blobs.values())
+    size = sum(blobs[digest].size * count for digest, count in uses.items())
     here = sum(blob.size for blob in blobs.values() if cache.has(blob))
     images = sum(not item.is_referrer for item in chosen)
     return Plan(images, platforms, len(blobs), total, here, size - total, referrers)

@@ -61,7 +61,7 @@ class SaveContext(Actions):
         """``beside`` is the workshop of another bundle on the same cache, in the same run."""
         super().__init__()
         self.bundle = bundle
-        self.cache: Cache = beside.cache if beside else Cache(bundle.cache)
+        self.cache: Cache = beside.cache if beside else Cache(bundle.cache, interruption.check)
         self.state: BundleState = self.cache.bundle_state(bundle)
         self.interruption = interruption
         self.patient = True

@@ -147,8 +147,8 @@ def _predicate(contents: Contents, digest: Digest) -> str:
 def _platform(contents: Contents, entry: PlatformEntry) -> ListedPlatform:
     descriptor, is_attestation = entry.descriptor, entry.descriptor.is_attestation
     name = str(entry.platform) if entry.platform.is_known and not is_attestation else ""
-    parsed = contents.parse(descriptor.digest)
-    size = descriptor.size + sum(blob.size for blob in parsed.blobs) if isinstance(parsed, Manifest) else 0
+    is_manifest = isinstance(contents.parse(descriptor.digest), Manifest)
+    size = sum(blob.size for blob in contents.closure(descriptor).values()) if is_manifest else 0
     return ListedPlatform(name, descriptor.digest, descriptor.media_type, size, is_attestation)
 
 

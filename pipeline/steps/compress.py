@@ -49,7 +49,9 @@ def compress(
         for digest in error.digests:
             log.warning("%s in the cache is damaged; it is removed, to be fetched again", digest)
         for member in layout.members:
-            if str(member.digest) in error.digests:
+            if member.is_blob and member.digest is not None and str(member.digest) in error.digests:
+                cache.remove_if_damaged(member.digest)
+            elif str(member.digest) in error.digests:
                 source(member).unlink(missing_ok=True)
         raise
     files.write_atomic(state.packed, files.dump_sealed(packed.to_json()))

@@ -76,7 +76,7 @@ def copy(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platf
         entry["annotations"] = {REF_NAME: str(image.reference), SOURCE_DIGEST: str(descriptor.digest)}
     else:
         size = _fetch(cache, skopeo, leases, image, platform, target)
-        entry = _entry(image, descriptor)
+        entry = _entry(cache, image, descriptor)
     write_image(target, entry, cache.share)
     return size
 
@@ -89,11 +89,15 @@ def is_current(cache: Cache, image: BundleImage, platform: PlatformImage) -> boo
         return False
     if descriptor.media_type in SCHEMA1_TYPES:
         return found.annotations.get(SOURCE_DIGEST) == str(descriptor.digest)
-    return path.read_bytes() == layout_index([_entry(image, descriptor)])
+    return path.read_bytes() == layout_index([_entry(cache, image, descriptor)])
 
 
-def _entry(image: BundleImage, descriptor: Descriptor) -> dict[str, Any]:
-    return {**descriptor.to_json(), "annotations": {**descriptor.annotations, REF_NAME: str(image.reference)}}
+def _entry(cache: Cache, image: BundleImage, descriptor: Descriptor) -> dict[str, Any]:
+    return {
+        **descriptor.to_json(),
+        "size": cache.sized(descriptor).size,  # of a manifest: its index may be wrong about it, and readers check
+        "annotations": {**descriptor.annotations, REF_NAME: str(image.reference)},
+    }
 
 
 def _fetch(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage, target: Path) -> int:

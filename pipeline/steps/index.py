@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.core import files
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError
+from pipeline.core.log import log
 from pipeline.core.oci import REF_NAME, Descriptor
 from pipeline.steps.choose import Choice
 from pipeline.storage.bundle_state import BundleState
@@ -24,6 +25,10 @@ def write_index(cache: Cache, state: BundleState, image: BundleImage, choice: Ch
         for digest, data in (*choice.inner, (choice.digest, choice.index)):
             cache.put(data, digest)
     files.write_atomic(state.image_index(image.reference), _made(cache, image, choice), durable=False)
+    found = read_layout_index(state.image_index(image.reference))
+    for blob, size in cache.wrong_sizes(found) if found else ():
+        what = "%s: its manifest says that %s has %s bytes; it has %s. The digest is right, so it is saved as it is"
+        log.warning(what, image.reference, blob.digest, f"{blob.size:,}", f"{size:,}")
 
 
 def is_current(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> bool:

@@ -155,7 +155,7 @@ def _is_here(cache: Cache, descriptor: Descriptor) -> bool:
 
 def _put(cache: Cache, descriptor: Descriptor, fetch: Callable[[], bytes], what: str) -> None:
     def fits(data: bytes) -> bool:
-        return len(data) == descriptor.size and Digest.of(data, descriptor.digest.algorithm) == descriptor.digest
+        return Digest.of(data, descriptor.digest.algorithm) == descriptor.digest
 
     cache.put(_twice(fetch, fits, what), descriptor.digest)
 

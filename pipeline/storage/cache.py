@@ -2,16 +2,18 @@
 
 ``share/<algorithm>/<hex>`` holds every blob once; ``images/<reference>/<platform>/`` is where an image/arch was copied to;
 ``.state/`` is never archived. Promises: what is put here is complete or absent; what is read as metadata is checked
-against its digest; a blob counts as present only with the right size. (Layers are hashed again when they are packed: skopeo
-reuses a blob by its name alone.)
+against its digest; a blob counts as present with the size that a manifest states or, where that is wrong, with its digest.
+(Layers are hashed again when they are packed: skopeo reuses a blob by its name alone.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.core import disk, files, oci, reference
@@ -22,6 +24,7 @@ from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.core.reference import Reference
 from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
 from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, OCI_LAYOUT, layout_index, link
+from pipeline.storage.true_sizes import TrueSizes
 
 SHARE = "share"
 STATE = ".state"
@@ -30,14 +33,17 @@ STATE = ".state"
 class Cache:
     """The folder that all bundles of one machine or repository share. Safe to use from many threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, check: Callable[[], None] = walk.no_check) -> None:
+        """``check`` is called all along what may take long, and ends it by raising."""
         self.root = root
         self.share = root / SHARE
         self._share = str(self.share)
         self.state = root / STATE
         self.database = self.state / "doit.sqlite3"
         self.lock_file = self.state / "lock"
+        self._check = check
         self._parsed: dict[Digest, Manifest | Index] = {}
+        self._true_sizes = TrueSizes(self.state / "sizes.json", check)
 
     def check(self) -> None:
         """Refuse a folder that holds something else. Raises UsageError; writes nothing."""
@@ -72,12 +78,28 @@ class Cache:
         return self.share / digest.algorithm / digest.hex
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether the blob is here with the right size."""
+        """Whether the blob is here. Where it has another size than ``descriptor`` states, its digest decides: it is hashed,
+        once.
+        """
         digest = descriptor.digest
         try:  # not through Path: this is asked for every blob of every image, several times a run
-            return os.stat(f"{self._share}/{digest.algorithm}/{digest.hex}").st_size == descriptor.size  # noqa: PTH116
+            status = os.stat(f"{self._share}/{digest.algorithm}/{digest.hex}")  # noqa: PTH116
         except OSError:
             return False
+        return status.st_size == descriptor.size or self._true_sizes.is_right(digest, self.blob(digest), status)
+
+    def sized(self, descriptor: Descriptor) -> Descriptor:
+        """``descriptor`` with the size that the blob has, where it is here and has another one."""
+        size = self._true_sizes.get(descriptor.digest) if self.has(descriptor) else None
+        return descriptor if size is None or size == descriptor.size else replace(descriptor, size=size)
+
+    def remove_if_damaged(self, digest: Digest) -> None:
+        """Remove a blob that does not match its digest; one that does stays, whatever anybody says of it."""
+        path = self.blob(digest)
+        with contextlib.suppress(OSError), path.open("rb") as file:  # one that cannot be read is as good as damaged
+            if files.hash_file(file, digest.algorithm, self._check)[0] == digest.hex:
+                return
+        path.unlink(missing_ok=True)
 
     def read(self, digest: Digest) -> bytes:
         """A small object, checked against its digest. Raises ContentError, also where it is missing."""
@@ -104,13 +126,24 @@ class Cache:
         return parsed
 
     def closure(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
-        """A manifest or index and all it needs, each object once, in order of first use. Raises ContentError."""
-        return tuple(walk.closure(descriptor, lambda each: self.parse(each.digest)).values())
+        """A manifest or index and all it needs, each object once, in order of first use. Raises ContentError.
+
+        Sizes are those of the blobs that are here, whatever a manifest says.
+        """
+        return tuple(self.sized(blob) for blob in self._closure(descriptor))
+
+    def wrong_sizes(self, descriptor: Descriptor) -> list[tuple[Descriptor, int]]:
+        """What of the closure a manifest is wrong about: as it is described, and the size that it has."""
+        pairs = ((blob, self.sized(blob)) for blob in self._closure(descriptor))
+        return [(blob, sized.size) for blob, sized in pairs if sized is not blob]
+
+    def _closure(self, descriptor: Descriptor) -> Iterable[Descriptor]:
+        return walk.closure(descriptor, lambda each: self.parse(each.digest), check=self._check).values()
 
     def missing(self, descriptor: Descriptor) -> tuple[Descriptor, ...]:
         """What of the closure is not here. Where a manifest is missing, only it is named: what it needs is unknown."""
         try:
-            return tuple(item for item in self.closure(descriptor) if not self.has(item))
+            return tuple(item for item in self._closure(descriptor) if not self.has(item))
         except ContentError:
             return (descriptor,)
 

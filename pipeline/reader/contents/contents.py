@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,6 +74,7 @@ class Contents:
         if not self.bundled and not self.problems:
             raise ArchiveError(f"{store.place} holds no image")
         self.parse = lru_cache(maxsize=PARSED)(self._parse)
+        self._known_size = lru_cache(maxsize=None)(self.size)
 
     @property
     def images(self) -> list[tuple[str, Descriptor]]:
@@ -141,8 +142,13 @@ class Contents:
         return oci.referrer_entry(descriptor.digest, self.read(descriptor.digest))
 
     def closure(self, descriptor: Descriptor) -> dict[Digest, Descriptor]:
-        """A manifest or index and all it needs, foreign layers excepted, in order of first use. Raises ContentError."""
-        return walk.closure(descriptor, self.read_document, check=self.check)
+        """A manifest or index and all it needs, foreign layers excepted, in order of first use. Raises ContentError.
+
+        Sizes are those of the blobs that are here, whatever a manifest says.
+        """
+        found = walk.closure(descriptor, self.read_document, check=self.check)
+        sizes = ((blob, self._known_size(blob.digest)) for blob in found.values())
+        return {blob.digest: blob if size is None or size == blob.size else replace(blob, size=size) for blob, size in sizes}
 
     def read_document(self, descriptor: Descriptor) -> Manifest | Index:
         """For walks. Raises ContentError."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.interruption import Interruption
+from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.reader.contents import ArchiveStore, Contents, FolderStore, Store
 from pipeline.reader.verify.findings import Fault, Report
@@ -74,7 +75,7 @@ def _contents(store: Store, faults: list[Fault], interruption: Interruption) -> 
 
 
 def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[dict[Digest, list[str]], list[Fault]]:
-    """Which images need which blob; and what is missing, of another size, or no manifest though it has its digest."""
+    """Which images need which blob; and what is missing, or is not a manifest though it has its digest."""
     needs: dict[Digest, dict[str, None]] = {}
     problems: dict[tuple[str, str], dict[str, None]] = {}
     for image in contents.bundled if contents else ():
@@ -82,8 +83,13 @@ def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[d
         name = str(image.reference)
         for descriptor, problem in _belongings(contents, image.descriptor):
             needs.setdefault(descriptor.digest, {})[name] = None
-            if problem and descriptor.digest not in damaged:
+            if descriptor.digest in damaged:
+                continue
+            if problem:
                 problems.setdefault((str(descriptor.digest), problem), {})[name] = None
+            elif (size := contents.size(descriptor.digest)) != descriptor.size:
+                what = "%s: its manifest says that %s has %s bytes; it has %s. Its digest is right"
+                log.warning(what, name, descriptor.digest, f"{descriptor.size:,}", f"{size:,}")
     faults = [Fault(what, problem, tuple(names)) for (what, problem), names in problems.items()]
     return {digest: list(names) for digest, names in needs.items()}, faults
 
@@ -92,8 +98,11 @@ def _belongings(contents: Contents, top: Descriptor) -> list[tuple[Descriptor, s
     """Everything that ``top`` leads to, each with what is wrong with it: nothing, mostly."""
     found: list[tuple[Descriptor, str]] = []
 
+    def is_missing(descriptor: Descriptor) -> str:
+        return "is missing" if contents.size(descriptor.digest) is None else ""
+
     def read(descriptor: Descriptor) -> Manifest | Index | None:
-        problem, document = _wrong_size(contents, descriptor), None
+        problem, document = is_missing(descriptor), None
         if not problem:
             try:
                 document = contents.parse(descriptor.digest)
@@ -105,17 +114,10 @@ def _belongings(contents: Contents, top: Descriptor) -> list[tuple[Descriptor, s
     try:
         for _, document in walk.walk(top, read, check=contents.check):
             if isinstance(document, Manifest):
-                found.extend((blob, _wrong_size(contents, blob)) for blob in document.blobs)
+                found.extend((blob, is_missing(blob)) for blob in document.blobs)
     except ContentError as error:
         found.append((top, error.message))
     return found
-
-
-def _wrong_size(contents: Contents, descriptor: Descriptor) -> str:
-    size = contents.size(descriptor.digest)
-    if size is None:
-        return "is missing"
-    return "" if size == descriptor.size else f"has {size} bytes, not the {descriptor.size} that the manifest says"
 
 
 def _metadata_faults(store: ArchiveStore, interruption: Interruption) -> Iterator[Fault]:
