@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
@@ -11,6 +12,9 @@ from pipeline.core.errors import ImageToolsError, UsageError
 from pipeline.reader.contents import open_store
 from pipeline.storage.bundle_state import IMAGES_LIST, BundleState
 from pipeline.storage.records.packed import Finished, read_finished
+
+SHOWN = 5
+"""Images that are named; the others are counted."""
 
 
 class Earlier:
@@ -41,32 +45,58 @@ class Earlier:
             f"The list of that run is kept in {self._state.kept_list}; -force goes on all the same",
         )
 
-    def reason_to_keep(self, failures: Mapping[BundleImage, str], is_empty: bool, force: bool) -> ImageToolsError | None:
-        """Why it should stay: it holds what failed now, or nothing was saved (``is_empty``). None where it need not."""
-        held = self._references() if failures else frozenset()
-        if not held:
-            return None
-        where = self._bundle.output.destination
-        if is_empty:
-            return ImageToolsError(f"{where} of an earlier run stays as it was.")
-        lost = [image.text for image in failures if image.reference.listed in held]
-        if not lost or force:
-            return None
-        return ImageToolsError(
-            f"{where} of an earlier run stays as it was: it holds {', '.join(lost)}, which failed now.",
-            tip="-force replaces it all the same",
-        )
-
-    def _references(self) -> frozenset[str]:
-        """What it holds; empty where there is none that we can read."""
-        finished = self.finished
-        if finished is not None:
-            return frozenset(finished.references)
+    def references(self) -> tuple[str, ...]:
+        """The images in it, as ``Reference.listed``: by our record, or as it says itself. Empty where there is no bundle."""
+        finished = read_finished(self._state.output)
+        if finished is not None and all(file.is_in_place for file in finished.files):
+            return finished.references
+        if self._bundle.is_cache:
+            # It shows the bundle that was saved last, to whatever destination.
+            return ()
         try:
             document = json.loads(open_store(self._bundle.output.destination).metadata(IMAGES_LIST) or b"")
-            return frozenset(f"{item['Source']} {item['Tag']}" for item in document["List"])
+            return tuple(f"{item['Source']} {item['Tag']}" for item in document["List"])
         except (ImageToolsError, OSError, ValueError, KeyError, TypeError):
-            return frozenset()
+            return ()
+
+
+def lost(earlier: Sequence[str], saved: Iterable[BundleImage]) -> tuple[str, ...]:
+    """Those of the references in an earlier bundle that a bundle of ``saved`` lacks."""
+    names = {image.reference.listed for image in saved}
+    return tuple(name for name in earlier if name not in names)
+
+
+def reason_to_keep(destination: Path, earlier: Sequence[str], saved: Collection[BundleImage]) -> ImageToolsError | None:
+    """Why an earlier bundle stays where images have failed: the new one would lack some of its images. None if it would not."""
+    if not earlier:
+        return None
+    if not saved:
+        return ImageToolsError(f"{destination} of an earlier run stays as it was.")
+    if lacking := lost(earlier, saved):
+        return ImageToolsError(
+            f"{destination} of an earlier run stays as it was: images failed, and a new one would lack {_shown(lacking)}.",
+            tip="-force replaces it all the same",
+        )
+    return None
+
+
+def what_was_replaced(earlier: Sequence[str], saved: Collection[BundleImage]) -> str:
+    """What is said where the new bundle lacks images of the one that it replaced; nothing where it lacks none."""
+    lacking = lost(earlier, saved)
+    if not lacking:
+        return ""
+    return f"It replaced a bundle of {_count(len(earlier))}, of which it lacks {len(lacking)}: {_shown(lacking)}."
+
+
+def _shown(names: Sequence[str]) -> str:
+    """``Reference.listed`` as people write it, of the first few."""
+    shown = [name.replace(" sha256:", "@sha256:").replace(" sha512:", "@sha512:").replace(" ", ":") for name in names[:SHOWN]]
+    more = len(names) - SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int) -> str:
+    return f"{number} image{'' if number == 1 else 's'}"
 
 
 def _names(record: object, key: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from pipeline.acts import engine, plan, save_result, save_tasks
-from pipeline.acts.earlier_bundle import Earlier
+from pipeline.acts.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
 from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.recheck import Recheck
 from pipeline.acts.save_result import SaveResult
@@ -41,6 +41,7 @@ class Save:
         self._earlier = Earlier(bundle, self.context.state)
         self._force = force
         self._verify = verify
+        self._before: tuple[str, ...] = ()
         self._interruption = interruption
 
     @contextlib.contextmanager
@@ -189,6 +190,14 @@ class Save:
 
     def pack(self) -> None:
         """Act 3. With ``verify``, what it leaves as it was is hashed again; what is damaged then is packed again."""
+        self._before = self._earlier.references()
+        self._pack()
+        if self.result.repacked:
+            self.result.replaced = what_was_replaced(self._before, self._saved_images())
+            if self.result.replaced:
+                log.warning("%s: %s", self._bundle.output.destination, self.result.replaced)
+
+    def _pack(self) -> None:
         if not self._verify:
             self._pack_unless_worse()
             return
@@ -232,7 +241,12 @@ class Save:
         return ()
 
     def _reason_to_keep(self) -> ImageToolsError | None:
-        return self._earlier.reason_to_keep(self.result.failures, not self.result.saved, self._force)
+        if not self.result.failures or (self._force and self.result.saved):
+            return None
+        return reason_to_keep(self._bundle.output.destination, self._before, self._saved_images())
+
+    def _saved_images(self) -> list[BundleImage]:
+        return [item.image for item in self.result.listed]
 
     def _fetch_again(self) -> None:
         """The damaged blobs are gone from the cache: the copies that lack them, and only they, run again."""

@@ -36,6 +36,8 @@ class SaveResult:
     failures: dict[BundleImage, str] = field(default_factory=dict)
     kept: ImageToolsError | None = None
     """Why an earlier archive was left as it was; None when it was not."""
+    replaced: str = ""
+    """What the bundle that was replaced contained, where the new one lacks some of it."""
     repacked: bool = False
     verified: int = 0
     """Bytes of a bundle that stayed as it was, and was hashed again (``-verify``)."""
@@ -113,6 +115,7 @@ def tell(context: SaveContext, result: SaveResult, finished: Finished | None, ho
         how_to_go_on,
         result.verified,
         {item.image: item.lost for item in result.listed if item.lost},
+        result.replaced,
     )
     terminal.print_summary(summary)
 

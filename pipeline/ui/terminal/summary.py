@@ -44,6 +44,8 @@ class Summary:
     """Bytes of a bundle that stayed as it was, and was hashed again."""
     lost: Mapping[BundleImage, Sequence[Referrer]] = field(default_factory=dict)
     """What refers to an index that the bundle does not keep as it was."""
+    replaced: str = ""
+    """What the bundle that was replaced contained, where the new one lacks some of it."""
 
 
 def plan_line(plan: Plan, found: Sequence[Need]) -> str:
@@ -129,6 +131,8 @@ def print_summary(summary: Summary) -> None:
         print("written:" if summary.repacked else "unchanged since the last run:")
         for file in summary.files:
             print(_file(file))
+        if summary.replaced:
+            print(harmless(summary.replaced))
         if bundle.output.is_archive:
             print(f"check with: {_check(bundle.output.checksum_file)}")
     if summary.report:

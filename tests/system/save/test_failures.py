@@ -144,9 +144,65 @@ def test_a_worse_bundle_does_not_replace_a_good_one(fresh_registry: RegistryFact
 def test_what_the_earlier_one_has_not_may_fail(registry: Registry, good: PushedImage, better: PushedImage) -> None:
     missing = f"{registry.host}/none/one:1"
     saved([good])
-    result = save([better, missing])
+    result = save([better, good, missing])
+    assert result.code == 1
+    assert unpack().names == [better.reference, good.reference]
+    assert "replaced" not in result.stdout
+
+
+@pytest.mark.parametrize("is_cache_there", [True, False])
+def test_another_list_of_which_some_fail_replaces_nothing_that_it_lacks(
+    registry: Registry, good: PushedImage, better: PushedImage, is_cache_there: bool
+) -> None:
+    """As the list may be the wrong one; -force says that it is not."""
+    saved([good])
+    before = identity(ARCHIVE)
+    if not is_cache_there:
+        shutil.rmtree(CACHE)
+    listed: list[PushedImage | str] = [better, f"{registry.host}/none/one:1"]
+    result = save(listed)
+    assert result.code == 1
+    assert f"images failed, and a new one would lack {good.reference}.\nTIP: -force" in result.stdout
+    assert identity(ARCHIVE) == before
+    result = save(listed, "-force")
     assert result.code == 1
     assert unpack().names == [better.reference]
+    assert f"It replaced a bundle of 1 image, of which it lacks 1: {good.reference}." in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["-compress=dir", "-d", "bundle"], ["-part", "-part-size=4K"]], ids=str)
+@pytest.mark.parametrize("is_cache_there", [True, False])
+def test_a_shorter_list_is_told_of(registry: Registry, arguments: list[str], is_cache_there: bool) -> None:
+    """By our record, or as the bundle says itself; in the log, too."""
+    images = [push_kind(registry, "oci-single", f"failures/many/{number}") for number in range(8)]
+    result = saved(images, *arguments)
+    assert "replaced" not in result.stdout
+    if not is_cache_there:
+        shutil.rmtree(CACHE)
+    result = saved(images[3:4], *arguments)
+    names = ", ".join(images[number].reference for number in (0, 1, 2, 4, 5))
+    told = f"It replaced a bundle of 8 images, of which it lacks 7: {names} and 2 more."
+    assert told in result.stdout
+    [warning] = [line for line in result.stderr.splitlines() if " WARN " in line]
+    assert told in warning
+    assert "replaced" not in saved(images[3:4], *arguments).stdout
+    assert "replaced" not in saved(images, *arguments).stdout
+
+
+def test_what_another_cache_left_there_counts_and_not_our_record(
+    fresh_registry: RegistryFactory, good: PushedImage, better: PushedImage
+) -> None:
+    registry = fresh_registry()
+    other = push_kind(registry, "oci-single")
+    saved([good])
+    saved([good, better, other], "-cache", "second")
+    registry.delete_tag(other.repository, "v1")
+    before = identity(ARCHIVE)
+    result = save([good, other])
+    assert result.code == 1
+    assert "stays as it was" in result.stdout
+    assert better.reference in result.stdout
+    assert identity(ARCHIVE) == before
 
 
 @pytest.mark.parametrize(
