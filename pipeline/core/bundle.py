@@ -19,6 +19,7 @@ from pipeline.core import reference
 from pipeline.core.errors import UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.oci import Digest, Platform
+from pipeline.core.oci.platform import ALIASES
 from pipeline.core.reference import Reference
 
 DEFAULT_ARCHITECTURES = "amd64,arm64"
@@ -28,15 +29,6 @@ DEFAULT_PART_SIZE = "2G"
 DEFAULT_RETRIES = 3
 MAX_JOBS = 20
 
-# The names that containerd's platforms package normalises, so that people may write what `uname -m` says.
-_ALIASES = {
-    "x86_64": ("amd64", ""),
-    "x86-64": ("amd64", ""),
-    "aarch64": ("arm64", ""),
-    "i386": ("386", ""),
-    "armhf": ("arm", "v7"),
-    "armel": ("arm", "v6"),
-}
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
 KNOWN_ARCHITECTURES = frozenset(
     "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x sparc64 wasm".split()
@@ -269,8 +261,8 @@ def unknown_architectures(platforms: PlatformFilter) -> Mapping[str, None]:
 
 
 def _architecture(text: str) -> Architecture:
-    if text in _ALIASES:
-        return Architecture(*_ALIASES[text])
+    if text in ALIASES:
+        return Architecture(*ALIASES[text])
     name, slash, variant = text.partition("/")
     if name in ("linux", "windows", "darwin", "freebsd") and slash:
         raise UsageError(f'invalid architecture "{text}": the operating system goes into -os, e.g. -os {name} -a {variant}')

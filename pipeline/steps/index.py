@@ -50,7 +50,8 @@ def _made(cache: Cache, image: BundleImage, choice: Choice) -> bytes:
         if choice.is_subset:
             entry["annotations"][SOURCE_DIGEST] = str(choice.top.digest)
     if image.about is not None:
-        entry["artifactType"] = image.about.artifact_type
+        if image.about.artifact_type:
+            entry["artifactType"] = image.about.artifact_type
         entry["annotations"][SUBJECT] = str(image.about.subject)
     if image.locked_as is not None and entry["digest"] != str(image.locked_as):
         raise ContentError(

@@ -104,6 +104,6 @@ def referrer_entry(digest: Digest, data: bytes) -> dict[str, Any]:
     """The descriptor under which a manifest with a subject is listed (distribution-spec, "Listing Referrers")."""
     parsed = parse(data)
     assert not isinstance(parsed, Schema1), "it has a subject"
-    entry = {"mediaType": parsed.media_type, "digest": str(digest), "size": len(data), "artifactType": parsed.type}
-    annotations = load_json(data).get("annotations")
-    return {**entry, "annotations": annotations} if annotations else entry
+    entry = {"mediaType": parsed.media_type, "digest": str(digest), "size": len(data)}
+    more = {"artifactType": parsed.type, "annotations": load_json(data).get("annotations")}
+    return {**entry, **{key: value for key, value in more.items() if value}}

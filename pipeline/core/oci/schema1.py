@@ -33,7 +33,7 @@ def parse_schema1(data: bytes, document: Mapping[str, Any]) -> Schema1:
     return Schema1(
         DOCKER_SCHEMA1_SIGNED if signed else DOCKER_SCHEMA1,
         Digest.of(_schema1_payload(data, document) if signed else data),
-        Platform("linux", text(document.get("architecture")) or "amd64"),
+        Platform.from_json({"os": "linux", "architecture": text(document.get("architecture")) or "amd64"}),
     )
 
 

@@ -134,7 +134,7 @@ class RegistryApp:
         found = self._referrers_in(name, self._repository(request, name)).get(_digest(target), [])
         headers = {}
         if artifact_type := request.args.get("artifactType"):
-            found = [descriptor for descriptor in found if descriptor["artifactType"] == artifact_type]
+            found = [descriptor for descriptor in found if descriptor.get("artifactType") == artifact_type]
             headers["OCI-Filters-Applied"] = "artifactType"
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
         return _json_response(document, headers, OCI_INDEX)

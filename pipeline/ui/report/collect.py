@@ -132,9 +132,8 @@ def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[_Part], user
     """Of the first of ``chosen``; the others come along with it."""
     image, choice = chosen[0].image, chosen[0].choice
     blobs = {digest: blob for part in parts for digest, blob in part.blobs.items()}
-    digest = choice.top.digest
+    digest = choice.digest
     with contextlib.suppress(ContentError):
-        digest = Digest.of(choice.index) if choice.index is not None else digest
         digest = digest if run.planned else image_entry(run.state, image).digest
     return ImageReport(
         image.m_id,

@@ -238,6 +238,9 @@ def test_a_platform() -> None:
         ({}, "unknown/unknown", False),
         (None, "unknown/unknown", False),
         ({"os": 1, "architecture": ["amd64"]}, "unknown/unknown", False),
+        ({"os": "linux", "architecture": "x86_64"}, "linux/amd64", True),
+        ({"os": "linux", "architecture": "aarch64", "variant": "v8"}, "linux/arm64/v8", True),
+        ({"os": "linux", "architecture": "armhf"}, "linux/arm/v7", True),
     ]
     for data, text, known in cases:
         platform = Platform.from_json(data)
@@ -249,6 +252,19 @@ def test_features_tell_platforms_apart() -> None:
     assert with_features.os_features == ("win32k",)
     assert with_features != Platform("windows", "amd64")
     assert Platform.from_json({"os.features": "win32k"}).os_features == ()
+
+
+# Referrers
+
+
+def test_a_referrer_is_listed_without_what_it_does_not_say() -> None:
+    subject = {**descriptor(B), "mediaType": oci.OCI_MANIFEST}
+    own = Digest.parse(C)
+    data = dump({"manifests": [], "subject": subject})
+    assert oci.referrer_entry(own, data) == {"mediaType": oci.OCI_INDEX, "digest": C, "size": len(data)}
+    data = dump({"config": {**descriptor(), "mediaType": "text/x"}, "subject": subject, "annotations": {"a": "b"}})
+    expected = {"mediaType": oci.OCI_MANIFEST, "digest": C, "size": len(data), "artifactType": "text/x"}
+    assert oci.referrer_entry(own, data) == {**expected, "annotations": {"a": "b"}}
 
 
 # Subsets

@@ -234,6 +234,21 @@ def test_a_single_image_that_is_pinned_is_saved_as_the_digest_names_it(cache: Ca
     assert "linux/s390x, which was not asked for" in choice.notes[0]
 
 
+# Other names of an architecture
+
+
+def test_an_architecture_by_another_name_is_the_same(cache: Cache) -> None:
+    """In indexes and in configs, as on the flag: uname -m says x86_64 and aarch64."""
+    one, two = image(Platform("linux", "x86_64")), image(Platform("linux", "aarch64"))
+    made = index(one, two)
+    for a in ("amd64", "x86_64"):
+        choice = chosen(cache, made, a)
+        assert [str(each.platform) for each in choice.platforms] == ["linux/amd64"]
+        assert entries(choice) == json.loads(made.content.data)["manifests"][:1], "verbatim"
+        assert [each.slug for each in chosen(cache, one, a).platforms] == ["linux-amd64"]
+    assert not chosen(cache, made, "aarch64,amd64").is_subset
+
+
 # Without an index
 
 
