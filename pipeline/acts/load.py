@@ -197,7 +197,7 @@ class Load:
         except OSError as error:
             raise disk.problem(error) from error
         try:
-            return open_contents(folder, self._interruption.check)
+            return open_contents(folder, self._interruption.check, str(self._options.source))
         except ArchiveError:
             files.remove(folder)
             raise

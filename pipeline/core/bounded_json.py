@@ -15,10 +15,15 @@ _OBJECT, _ITEM = 240, 64
 
 def loads(data: bytes, max_weight: int = MAX_WEIGHT) -> Any:
     """The document in ``data``. Raises ValueError for what is not JSON, or would take more than ``max_weight`` bytes."""
-    weight = 2 * len(data) + _OBJECT * data.count(b"{") + _ITEM * (data.count(b"[") + data.count(b","))
-    if weight > max_weight:
-        raise ValueError(f"a JSON document of {len(data)} bytes would take about {weight} bytes of memory")
+    check_weight(data, max_weight)
     try:
         return json.loads(data)
     except RecursionError as error:
         raise ValueError("a JSON document is nested too deep") from error
+
+
+def check_weight(data: bytes, max_weight: int) -> None:
+    """Raises ValueError where the document in ``data`` would take more than ``max_weight`` bytes."""
+    weight = 2 * len(data) + _OBJECT * data.count(b"{") + _ITEM * (data.count(b"[") + data.count(b","))
+    if weight > max_weight:
+        raise ValueError(f"a JSON document of {len(data)} bytes would take about {weight} bytes of memory")

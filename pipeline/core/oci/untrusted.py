@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pipeline.core import bounded_json
 from pipeline.core.errors import ContentError
 
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
 """Bytes. The distribution spec asks registries to accept manifests up to 4 MiB; none in use comes near."""
+_MAX_WEIGHT = 32 * 1024 * 1024
+"""Bytes of memory: twice what a manifest of ``MAX_DESCRIPTORS`` takes."""
 MAX_NESTING = 64
 """Of the JSON, which we write again where a subset makes a new index: Python's encoder ends where its stack ends."""
 MAX_DESCRIPTORS = 10_000
@@ -20,6 +23,7 @@ def load_json(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_MANIFEST_SIZE:
         raise ContentError(f"a manifest of {len(data)} bytes is larger than any that is in use ({MAX_MANIFEST_SIZE})")
     try:
+        bounded_json.check_weight(data, _MAX_WEIGHT)
         # Decoded here, as json.loads lets lone surrogates pass, which no file, log or terminal of ours could take.
         document = json.loads(data.decode())
         if b"\\u" in data:

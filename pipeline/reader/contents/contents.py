@@ -11,10 +11,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.core import oci, reference
+from pipeline.core import bounded_json, oci, reference
 from pipeline.core.errors import ArchiveError, ContentError, InputError
 from pipeline.core.oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform, walk
 from pipeline.core.reference import Reference
+from pipeline.reader.contents.parsed import ParsedManifests
 from pipeline.reader.contents.stores import Store, open_store
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.bundle_state import IMAGES_LIST
@@ -24,8 +25,7 @@ _T = TypeVar("_T")
 
 FULL_NAME = "io.containerd.image.name"
 """What containerd and ``docker save`` call an image whose ``ref.name`` is a bare tag."""
-PARSED = 1024
-"""Manifests kept parsed."""
+_ENDING = re.compile(r"(\.(tar|tgz|tzst|txz|gz|xz|zstd?|part[0-9]+))+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Contents:
         self.bundled = tuple(self._find_images())
         if not self.bundled and not self.problems:
             raise ArchiveError(f"{store.place} holds no image")
-        self.parse = lru_cache(maxsize=PARSED)(self._parse)
+        self.parse = ParsedManifests(self._parse)
         self._known_size = lru_cache(maxsize=None)(self.size)
 
     @property
@@ -130,12 +130,13 @@ class Contents:
         except ArchiveError as error:
             raise ContentError(str(error)) from error
 
-    def _parse(self, digest: Digest) -> Manifest | Index:
-        """The manifest or index in the blob ``digest``. Raises ContentError."""
-        document = oci.parse(self.read(digest))
+    def _parse(self, digest: Digest) -> tuple[Manifest | Index, int]:
+        """The manifest or index in the blob ``digest``, and its size. Raises ContentError."""
+        data = self.read(digest)
+        document = oci.parse(data)
         if not isinstance(document, Manifest | Index):
             raise ContentError(f"{digest} is a schema 1 manifest, which cannot be kept as it is")
-        return document
+        return document, len(data)
 
     def referrer_entry(self, descriptor: Descriptor) -> dict[str, Any]:
         """As ``oci.referrer_entry``, of something in here."""
@@ -236,28 +237,34 @@ class Contents:
         if data is None:
             return None
         try:
-            document = json.loads(data)
-        except (ValueError, RecursionError):
+            document = bounded_json.loads(data)
+        except ValueError:
             document = None
         if not isinstance(document, dict):
             raise ArchiveError(f"{path} in {self.store.place} is damaged: it holds no JSON object")
         return document
 
 
-def open_contents(path: Path, check: Callable[[], None] = walk.no_check) -> Contents:
-    """What lies at ``path``: an archive, volumes (any of their names), or a folder. Raises as ``open_store``."""
-    return Contents(open_store(path), check)
+def open_contents(path: Path, check: Callable[[], None] = walk.no_check, place: str = "") -> Contents:
+    """What lies at ``path``: an archive, volumes (any of their names), a folder, a tar. Raises as ``open_store``."""
+    return Contents(open_store(path, place), check)
 
 
 def name_of_entry(place: str, descriptor: Descriptor) -> str:
-    """The reference of an entry of an ``index.json``; one that has a bare tag, or none, is named after its folder."""
-    name = descriptor.annotations.get(REF_NAME, "")
-    if "/" in name or ":" in name:
+    """The reference of an entry of an ``index.json``; one that has a bare tag, or none, is named after its folder or file."""
+    name, full = descriptor.annotations.get(REF_NAME, ""), descriptor.annotations.get(FULL_NAME, "")
+    if full and ((full.endswith(name) and "/" in full) or not _is_full(name)):
+        return full  # hauler cuts off the registry in the other
+    if _is_full(name):
         return name
-    if full := descriptor.annotations.get(FULL_NAME):
-        return full
-    folder = re.sub(r"[^a-z0-9]+", "-", Path(place).absolute().name.lower()).strip("-") or "layout"
+    file = _ENDING.sub("", Path(place).absolute().name.lower())
+    folder = re.sub(r"[^a-z0-9]+", "-", file).strip("-") or "layout"
     return f"localhost/{folder}:{name}" if name else f"localhost/{folder}@{descriptor.digest}"
+
+
+def _is_full(name: str) -> bool:
+    """Whether it is more than a tag."""
+    return "/" in name or ":" in name
 
 
 def _entry(place: str, entry: Any) -> tuple[str, Descriptor]:

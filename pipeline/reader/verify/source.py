@@ -9,10 +9,10 @@ from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
-from pipeline.reader.contents import ArchiveStore, Contents, FolderStore, Store
+from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.reader.verify.hashing import Checksums, hash_everything
-from pipeline.storage.archive import ArchiveReader, ForeignArchiveError
+from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import find
 
@@ -24,11 +24,11 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     Raises ArchiveError where nothing is there, ForeignArchiveError for what can only be unpacked, Interrupted.
     """
     if path.is_dir():
-        return _look_at(path, FolderStore(path), None, jobs, interruption)
+        return _look_at(path, open_store(path), None, jobs, interruption)
     volumes = find(path)
     sums = Checksums.beside(volumes)
     try:
-        store = ArchiveStore(path, ArchiveReader(volumes))
+        store = open_store(path, volumes=volumes)
     except ForeignArchiveError:
         raise
     except ArchiveError as error:

@@ -3,21 +3,25 @@
 Writing. ``ArchiveLayout`` says what goes in; ``write_archive`` writes it in one pass, re-hashing every file, and leaves synced
 volumes under temporary names; ``volume_names`` says what to rename them to. It leaves all or nothing.
 
-Reading. ``open_archive`` gives an ``ArchiveReader`` of a file, a set of volumes or a folder, which reads metadata and blobs by
-digest, verified, without unpacking anything.
+Reading. ``open_archive`` gives an ``ArchiveReader`` of a file or a set of volumes, which reads metadata and blobs by digest,
+verified, without unpacking anything. It holds the files open, so that one that is replaced is read on. Nothing that an archive
+says is believed: whatever it claims, reading takes little memory and ends.
 
 The idea: gzip members and zstd frames may be put one after another. Each blob has its own; one that is compressed already
 is stored, not compressed again; an index of them is the last file in the tar, and the last bytes say where that lies. For
 every other program it is a tar. Surprises: the index does not know the volumes (joined with ``cat`` they are, bit by bit, the
 archive that was not cut); levels above the default may take more than 100 MB of memory with zstd.
 
-    layout          what goes in, in order                  framing         what gzip and zstd have in common
-    writer          members → pieces                        gzip_codec      gzip members
-    encoding        store it or compress it                 zstd_codec      zstd frames
-    source          files that may be damaged               archive_index   where everything lies
-    conveyor        the threads                             volume_set      finding and checking volumes
-    volumes         bytes → hashed, synced files            reader          metadata and blobs by digest
-    tar_format      tar headers
+    members         what goes in, in order
+    writer          members → pieces                        volume_reader   finding and checking volumes
+    encoding        store it or compress it                 opened_files    files that stay the same
+    source_file     files that may be damaged               reader          metadata and blobs by digest
+    conveyor        the threads                             audit           the tar around them
+    volume_writer   bytes → hashed, synced files
+                                                            tar_reader      tar headers of any program
+    framing         what gzip and zstd have in common       tar_header      tar headers, written
+    gzip_codec      gzip members                            decoding        what other programs compressed
+    zstd_codec      zstd frames                             index           where everything lies
 """
 
 from pipeline.storage.archive.framing import Codec

@@ -179,7 +179,7 @@ def _missing_end(volumes: VolumeSet) -> ArchiveError:
     if not begins and not ends:
         return ForeignArchiveError(
             f"{first} was not written by this program (or its end is missing), so it cannot be read in place",
-            tip="unpack it with tar and name the folder",
+            tip="unpack it with tar and name the folder; load does that itself",
         )
     if ends or begins[0] != first:
         what = f"{ends[0]} holds the end of the archive" if ends else f"{begins[0]} holds the start of the archive"

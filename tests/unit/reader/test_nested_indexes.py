@@ -13,7 +13,9 @@ from pipeline.core.errors import Interrupted
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Descriptor, Digest
 from pipeline.core.oci.walk import MAX_DEPTH
-from pipeline.reader.contents import Contents, FolderStore
+from pipeline.reader.contents import Contents
+from pipeline.reader.contents.stores import TreeStore
+from pipeline.reader.contents.trees import FolderTree
 from pipeline.reader.listing import make_listing
 from pipeline.reader.serve.app import RegistryApp
 from pipeline.reader.verify import check
@@ -52,9 +54,9 @@ def write_layout(folder: Path, made: Index) -> Path:
     return folder
 
 
-class CountingStore(FolderStore):
+class CountingStore(TreeStore):
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        super().__init__(FolderTree(path))
         self.opened = 0
 
     def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -109,7 +111,7 @@ def test_serve_looks_for_referrers_in_it(place: Path) -> None:
 
 def test_a_walk_ends_when_the_run_is_to_stop(place: Path) -> None:
     interruption = Interruption()
-    contents = Contents(FolderStore(place), interruption.check)
+    contents = Contents(CountingStore(place), interruption.check)
     top: Descriptor = contents.bundled[0].descriptor
     interruption.request(15)
     for follow in (contents.closure, contents.platforms):
