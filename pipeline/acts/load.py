@@ -32,7 +32,6 @@ from pipeline.reader.serve import RegistryServer
 from pipeline.registry import harbor
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
-from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps.push import CountingSource, LocalRegistry
 from pipeline.storage.archive import ForeignArchiveError
@@ -115,7 +114,9 @@ class Load:
         self._options = options
         self._interruption = interruption
         self._skopeo = Skopeo(options.access, interruption)
-        self._web = Web(options.access, self._skopeo.attempts, interruption)
+        self._distribution = Distribution(
+            *(options.access, interruption), connections=2 * options.jobs, mirrors=False, attempts=self._skopeo.attempts
+        )
 
     def open(self) -> None:
         """Read what the source holds; unpack it where it cannot be read in place.
@@ -124,7 +125,7 @@ class Load:
         """
         _check_compression(self._options)
         disk.check_writable(self._options.failed_list.parent)
-        self.context = LoadContext(self._skopeo, Distribution(self._web, mirrors=False), CountingSource(self._open()))
+        self.context = LoadContext(self._skopeo, self._distribution, CountingSource(self._open()))
         for problem in self.context.blob_source.contents.problems:
             log.error("%s", problem)
             # In the failed list it is a comment: there is no name to write.
@@ -161,7 +162,7 @@ class Load:
         options, plan = self._options.harbor, self.plan
         projects = None
         if options is not None and plan.missing:
-            projects = Harbor(self._options.registry, self._web, options.https)
+            projects = Harbor(self._options.registry, self._distribution.session, options.https)
         subjects = load_tasks.by_subject(self.context, self._targets)
         with self._local_registry() as local_registry:
             self.context.tracker.begin("pushing", len(self._targets), plan.size, "push")

@@ -32,7 +32,6 @@ from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo, bytes_below
 from pipeline.registry.throttle import RegistryPaused
 from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
@@ -89,7 +88,9 @@ class SaveContext(Actions):
 
     @cached_property
     def distribution(self) -> Distribution:
-        return Distribution(Web(self.bundle.access, self.skopeo.attempts, self.interruption))
+        return Distribution(
+            self.bundle.access, self.interruption, connections=2 * self.bundle.jobs, attempts=self.skopeo.attempts
+        )
 
     def chosen(self, images: Iterable[BundleImage]) -> list[ChosenImage]:
         """What is saved of the images, by act 1 of this run or by its records: those that are known, then their referrers."""

@@ -18,7 +18,6 @@ from pipeline.reader.contents import BundledImage, open_contents
 from pipeline.reader.verify import Report, check, compare
 from pipeline.registry import harbor
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.http import Web
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text
@@ -72,7 +71,7 @@ def _report(values: Mapping[str, Value], source: Path, interruption: Interruptio
         jobs = settings.jobs(given) if given.given("jobs") else 4
         access = settings.access(given)
         skopeo = Skopeo(access, interruption)
-        distribution = Distribution(Web(access, skopeo.attempts, interruption), mirrors=False)
+        distribution = Distribution(access, interruption, connections=2 * jobs, mirrors=False, attempts=skopeo.attempts)
         project = default_project(values)
 
         def place(image: BundledImage) -> Reference:

@@ -87,6 +87,8 @@ class Cause(enum.Enum):
     QUOTA = "quota used up"
     SERVER = "server error"
     NETWORK = "network error"
+    UNREACHABLE = "cannot be reached"
+    """At the first attempt: no such name, or nobody answers there."""
     UNSUPPORTED = "not supported"
     REJECTED = "refused by the policy"
     STALLED = "no data came any more"

@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.reference import DEFAULT_REGISTRY, Reference
 from pipeline.reader.contents import BundledImage
-from pipeline.registry.http import Site, Web
+from pipeline.registry.auth import Site
+from pipeline.registry.session import Session
 
 PROJECTS = "/api/v2.0/projects"
 DEFAULT_PROJECT = "library"
@@ -24,10 +25,10 @@ _CREATED, _OK, _CONFLICT, _NOT_FOUND = 201, 200, 409, 404
 class Harbor:
     """The projects of one Harbor. Thread-safe."""
 
-    def __init__(self, registry: str, web: Web, https: bool = True) -> None:
+    def __init__(self, registry: str, session: Session, https: bool = True) -> None:
         host = registry.partition("/")[0]
         self._site = Site(host, host, scheme="https" if https else "http")
-        self._web = web
+        self._session = session
 
     def ensure(self, project: str) -> bool:
         """Make the project, private, unless it exists. Whether it was made. Raises RegistryError."""
@@ -41,7 +42,7 @@ class Harbor:
     def _ask(self, method: str, path: str, what: str, other: int, body: bytes | None = None) -> int:
         """The status: yes, or the ``other`` that means something here."""
         said = f"{self._site.host}: {what}"
-        answer = self._web.ask(method, self._site, path, said, headers={"Content-Type": "application/json"}, body=body)
+        answer = self._session.ask(method, self._site, path, said, headers={"Content-Type": "application/json"}, body=body)
         if answer.ok or answer.status == other:
             return answer.status
         reason = answer.words or f"status {answer.status}"

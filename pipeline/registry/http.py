@@ -1,54 +1,119 @@
-"""The edge to HTTP: what is asked of a registry's host without skopeo, as skopeo would ask it.
+"""HTTP/1.1 requests on connections that are used again: the only module that imports ``http.client``.
 
-In come a method, a host and a path, out goes an ``Answer``. Promises: logins, certificates, ``registries.conf`` and proxies are
-those of skopeo; what can pass is tried again, in step with what skopeo asks (``Attempts``); what means "no" (404, say) is an
-answer, what means "not now" or "who are you" is a ``RegistryError``; no answer is larger than a manifest may be; an
-interruption waits for nobody; no secret stands in a log line or an error.
+``Http.send`` sends one request and returns its ``Response``, whatever the status. Guarantees: nothing is decoded, redirected,
+authorized or tried again here; at most ``connections`` sockets to one host at a time; every answer has a limit in time, and in
+bytes where it is read whole; an interruption ends every call within a second; failures are ``RegistryError``.
 
-Sources: distribution-spec 1.1, "Endpoints"; docker.com "Token Authentication Specification"; RFC 6750, RFC 7617.
+Sources: RFC 9112 (HTTP/1.1), RFC 9110 (semantics).
 """
 
 from __future__ import annotations
 
-import base64
+import http.client
 import json
+import math
 import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlencode
-from urllib.request import getproxies, proxy_bypass
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import SplitResult, urlsplit
 
-from pipeline.core.bundle import Access
-from pipeline.core.errors import Cause, ContentError, EnvironmentProblem, RegistryError
+from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
-from pipeline.core.oci import MAX_MANIFEST_SIZE, Digest
+from pipeline.core.oci import MAX_MANIFEST_SIZE
 from pipeline.core.redact import redact
-from pipeline.registry import logins
-from pipeline.registry.retry import LONGEST_WAIT, Attempts, WrongBytes
-from pipeline.registry.throttle import GivenUp
+from pipeline.registry import wire
+from pipeline.registry.proxies import Proxy, proxy_for
+from pipeline.registry.wire import Resolver, Wire
 
-if TYPE_CHECKING:  # most runs ask nothing without skopeo, and do not load it
-    import urllib3
-
-CONNECT_TIMEOUT, READ_TIMEOUT = 30.0, 60.0
-"""Seconds for a connection, and between two pieces of an answer."""
+SMALL_ANSWER_TIME = 120.0
+"""Seconds for an answer as a whole, if it is not a blob."""
+FIRST_BYTE_TIME = 120.0
+"""Seconds until a blob begins: some mirrors fetch it all before they send its first byte."""
+NEXT_BYTE_TIME = 60.0
+"""Seconds without a byte of a blob."""
+UPLOAD_TIME = 600.0
+"""Seconds until a blob that was sent is acknowledged: a registry on an object store may need minutes."""
+MAX_WORTH_READING = 64 * 1024
+"""Bytes of an answer that nobody needs, which are read so that its connection can be used again."""
+PIECE_TIME = 0.25
+"""Seconds for which one ``readinto`` collects bytes."""
+MAX_IDLE = 50.0
+"""Seconds after which an unused connection is not trusted any more."""
 AGENT = "image-tools"
-_SYSTEM_CERTIFICATES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
-_T = TypeVar("_T")
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+"""What OpenSSL calls an answer that is not TLS."""
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+
+
+class Unreachable(RegistryError):
+    """There is no connection: the name does not resolve, or nobody answers there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Cause.NETWORK)
+
+
+class NotTls(RegistryError):
+    """The host answers, but not with TLS."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host} answers with plain HTTP where TLS was expected",
+            Cause.CERTIFICATE,
+            tip="-tls-verify=false allows plain HTTP, as does 'insecure = true' in registries.conf",
+        )
+
+
+class Url(NamedTuple):
+    """An absolute address of HTTP. ``target`` is path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """Raises ValueError with a reason."""
+        url: SplitResult = urlsplit(text)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("not an http address")
+        if _UNPRINTABLE.search(text):
+            raise ValueError("it has characters that no address may have")
+        target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+        return cls(url.scheme, url.hostname, url.port or (443 if url.scheme == "https" else 80), target)
+
+    @property
+    def authority(self) -> str:
+        """``host`` or ``host:port``, as ``Host`` says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.target}"
+
+
+class Upload(NamedTuple):
+    """A body that is sent in pieces. ``pieces`` begins anew at each call."""
+
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+
+
+Body = bytes | Upload | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Header names are lower case."""
+    """A small answer, read whole. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -61,279 +126,355 @@ class Answer:
     @property
     def words(self) -> str:
         """What a registry says: ``{"errors": [{"code": …, "message": …}]}`` (distribution-spec, "Error Codes")."""
+        document = parse_json(self.data)
+        errors = document.get("errors") if isinstance(document, Mapping) else None
+        messages = [each.get("message") or each.get("code") for each in _mappings(errors)]
+        return redact("; ".join(" ".join(str(each).split()) for each in messages if each))[:300]
+
+
+class Response:
+    """An answer whose body has not been read. A context manager: leaving it early gives its connection up."""
+
+    def __init__(self, response: http.client.HTTPResponse, line: _Connection, host: str, stack: ExitStack) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in _joined(response.headers.items()).items()}
+        self.length = response.length
+        """Bytes of the body, None where that is not stated."""
+        self._left = response.length
+        self._response = response
+        self._line = line
+        self._host = host
+        self._stack = stack
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back, if the body was read to its end or the rest of it is small."""
+        with suppress(RegistryError):
+            if self._left is not None and 0 < self._left <= MAX_WORTH_READING and self._error is None:
+                self._line.wire.deadline = min(self._line.wire.deadline, time.monotonic() + 1)
+                self.readinto(memoryview(bytearray(self._left)))
+        self._line.is_good = self._left == 0 and self._error is None and not self._response.will_close
+        self._response.close()
+        self._stack.close()
+
+    def read(self) -> Answer:
+        """The whole answer. Raises RegistryError for one that is larger than a manifest may be."""
+        data = bytearray()
+        buffer = memoryview(bytearray(1 << 16 if self.length is None else min(self.length, MAX_MANIFEST_SIZE) + 1))
+        while count := self.readinto(buffer):
+            data += buffer[:count]
+            if len(data) > MAX_MANIFEST_SIZE:
+                self._error = self._error or ValueError()
+                raise RegistryError(f"{self._host} answers with more than any manifest has", Cause.UNSUPPORTED)
+        return Answer(self.status, self.headers, bytes(data))
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill ``buffer``, or what comes within a moment; 0 at the end. Raises RegistryError where the body breaks off."""
+        if self._left == 0 or not len(buffer):
+            return 0
+        filled, soon = 0, time.monotonic() + PIECE_TIME
         try:
-            return redact("; ".join(str(error["message"]) for error in json.loads(self.data)["errors"]))[:300]
-        except (ValueError, KeyError, TypeError):
-            return ""
+            if self._error is not None:
+                raise self._error
+            while filled < len(buffer) and self._left != 0:
+                count = self._piece(buffer[filled:])
+                if count == 0:
+                    break
+                filled += count
+                if time.monotonic() > soon:
+                    break
+        except Exception as error:
+            self._error = error
+            if not filled:  # what came before is not lost; the error comes with the next call
+                self._line.fail(error, self._host)
+        return filled
+
+    def _piece(self, buffer: memoryview) -> int:
+        """At least one byte, or 0 at the end."""
+        if self._left is None:
+            # Chunks, or up to the end of the connection.
+            data = self._response.read1(len(buffer))
+            buffer[: len(data)] = data
+            if not data:
+                self._left = 0
+            return len(data)
+        reader = self._response.fp
+        count = reader.readinto1(buffer[: self._left] if self._left < len(buffer) else buffer)
+        if count == 0:
+            raise http.client.IncompleteRead(b"", self._left)
+        self._left -= count
+        return count
 
 
-@dataclass(frozen=True)
-class Site:
-    """A host (or ``host:port``) to ask. ``key`` is what its logins and its pauses are kept under."""
+class Http:
+    """Connections to all hosts. Thread-safe."""
 
-    host: str
-    key: str
-    insecure: bool = False
-    scheme: str = ""
-    """``http`` or ``https``; without it, what the ``Access`` allows."""
-
-
-class Web:
-    """HTTP with one ``Access``. Thread-safe; connections are kept and used again."""
-
-    def __init__(self, access: Access, attempts: Attempts, interruption: Interruption) -> None:
-        self._access = access
-        self._attempts = attempts
+    def __init__(self, interruption: Interruption, connections: int) -> None:
+        """With at most so many ``connections`` to one host."""
         self._interruption = interruption
+        self._connections = connections
+        self._resolver = Resolver()
         self._lock = threading.Lock()
-        self._pools: dict[str, urllib3.PoolManager] = {}
-        self._schemes: dict[str, str] = {}
-        self._credentials: dict[tuple[str, str], str] = {}
+        self._pools: dict[tuple[str, str, int, int], _Pool] = {}
+        weakref.finalize(self, _close_all, self._pools)
         self.count = 0
-        """Requests so far, tokens included."""
+        """Requests so far."""
+        self.connected = 0
+        """Connections so far."""
 
-    def ask(
+    def send(
         self,
         method: str,
-        site: Site,
-        path: str,
-        what: str,
+        url: Url,
+        tls: ssl.SSLContext | None,
+        headers: Mapping[str, str],
+        body: Body = None,
         *,
-        scope: str = "",
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        digest: Digest | None = None,
-    ) -> Answer:
-        """The answer, whatever it is, but for those that mean "not now" and "who are you": RegistryError.
+        whole: float | None = SMALL_ANSWER_TIME,
+        first_byte: float = FIRST_BYTE_TIME,
+    ) -> Response:
+        """The response to one request. ``tls`` is the context for https.
 
-        ``what`` says what cannot be done then. ``scope`` is what a token must be good for, ``repository:NAME:pull``; without
-        one there are no tokens, and a password is sent at once. Bytes that do not have the ``digest`` that they must have, or
-        that the registry itself names, are asked for once more, then ContentError.
+        ``whole`` is the limit in seconds for all of it; without one, ``first_byte`` for the head and ``NEXT_BYTE_TIME`` then.
+        Raises RegistryError, Interrupted.
         """
-
-        def attempt() -> Answer:
-            answer = self._authorized(method, site, path, scope, headers or {}, body)
-            self._check(site, answer, what)
-            expected = digest or (_named_digest(answer) if method == "GET" else None)
-            if expected is not None and answer.ok and Digest.of(answer.data, expected.algorithm) != expected:
-                raise WrongBytes(f"{what}: the bytes that came are not those of {expected}")
-            return answer
-
-        return self._attempts.until_it_works(site.key, what, attempt)
-
-    def _check(self, site: Site, answer: Answer, what: str) -> None:
-        """Raises RegistryError for what is neither yes nor no. A registry that asks for it is left alone, by all."""
-        cause = _cause(answer.status)
-        if cause is None:
-            return
-        said = f"{what}: {cause.value} ({answer.words or f'status {answer.status} of {site.host}'})"
-        wait = answer.headers.get("retry-after", "")
-        if cause.can_pass and wait.isdecimal():
-            if int(wait) > LONGEST_WAIT:
-                raise GivenUp(f"{said}; it asks to wait for {int(wait)} s", cause)
-            self._attempts.throttle.hold(site.key, float(wait))
-        raise RegistryError(said, cause)
-
-    def _authorized(
-        self, method: str, site: Site, path: str, scope: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Answer:
-        known = self._credentials.get((site.host, scope))
-        if known is None and not scope and (login := logins.find(site.key, self._access.authfile)):
-            known = self._credentials[site.host, scope] = _basic(login)
-        answer = self._send(method, site, path, {**headers, **_authorization(known)}, body)
-        if answer.status != 401:
-            return answer
-        fresh = self._log_in(site, scope, answer.headers.get("www-authenticate", ""))
-        if fresh is None:
-            return answer
-        self._credentials[site.host, scope] = fresh
-        return self._send(method, site, path, {**headers, **_authorization(fresh)}, body)
-
-    def _log_in(self, site: Site, scope: str, challenge: str) -> str | None:
-        """What to send as ``Authorization`` after a 401; None where there is nothing."""
-        scheme, _, rest = challenge.partition(" ")
-        login = logins.find(site.key, self._access.authfile)
-        if scheme.lower() == "basic":
-            return _basic(login) if login else None
-        if scheme.lower() != "bearer":
-            return None
-        parameters = dict(_PARAMETER.findall(rest))
-        return self._token(parameters.get("realm", ""), parameters.get("service", ""), scope, login)
-
-    def _token(self, realm: str, service: str, scope: str, login: logins.Login | None) -> str | None:
-        # A password goes without TLS only where that was said.
-        if not realm.startswith("https://") and (self._access.tls_verify or not realm.startswith("http://")):
-            return None
-        query = {"service": service, "scope": scope}
-        site = Site(realm.split("/")[2], realm.split("/")[2], not self._access.tls_verify)
-        if login is not None and login.token:
-            # An identity token is no password: it is exchanged (OAuth2, RFC 6749, "Refreshing an Access Token").
-            form = urlencode({**query, "grant_type": "refresh_token", "client_id": AGENT, "refresh_token": login.token})
-            answer = self._request("POST", site, realm, {"Content-Type": "application/x-www-form-urlencoded"}, form.encode())
-        else:
-            given = _authorization(_basic(login)) if login else {}
-            answer = self._request("GET", site, f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", given, None)
-        self._check(site, answer, f"{site.host} gives no token for {service}")
-        try:
-            document = json.loads(answer.data)
-            return f"Bearer {document.get('token') or document['access_token']}"
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-
-    def _send(self, method: str, site: Site, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        """Over TLS; where that need not be, and nothing else works, without it, as skopeo does."""
-        insecure = site.insecure or not self._access.tls_verify
-        known = site.scheme or self._schemes.get(site.host)
-        schemes = [known] if known else ["https", "http"] if insecure else ["https"]
-        over_tls: RegistryError | None = None
-        for scheme in schemes:
-            try:
-                answer = self._request(method, site, f"{scheme}://{site.host}{path}", headers, body)
-            except RegistryError as error:
-                if scheme == schemes[-1]:
-                    raise
-                over_tls = error
-                continue
-            if over_tls is not None and answer.status == 400:
-                # So a server with TLS answers who speaks without: it was only in trouble a moment ago.
-                raise over_tls
-            self._schemes[site.host] = scheme
-            return answer
-        raise AssertionError("unreachable")
-
-    def _request(self, method: str, site: Site, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        import urllib3
-        from urllib3.exceptions import HTTPError, SSLError
-
-        pool = self._pool(site, url)
-        # Redirects are followed, without the login where they lead to another host; trying again is up to ``Attempts``.
-        retries = urllib3.Retry(connect=0, read=0, redirect=5, status=0, other=0, respect_retry_after_header=False)
-
-        def talk() -> Answer:
-            response = pool.request(
-                method,
-                url,
-                headers={"User-Agent": AGENT, **headers},
-                body=body,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-                retries=retries,
-                preload_content=False,
-            )
-            data = response.read(MAX_MANIFEST_SIZE + 1)
-            if len(data) > MAX_MANIFEST_SIZE:
-                response.close()
-            response.release_conn()
-            return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
-
         started = time.monotonic()
         with self._lock:
             self.count += 1
-        try:
-            answer = self._abandonable(talk)
-        except (SSLError, ssl.SSLError) as error:
-            raise _certificate(site, error) from error
-        except HTTPError as error:
-            if isinstance(reason := getattr(error, "reason", None), SSLError):
-                raise _certificate(site, reason) from error
-            words = redact(str(getattr(error, "reason", None) or error))
-            raise RegistryError(f"{site.host}: {Cause.NETWORK.value}: {words}", Cause.NETWORK) from error
-        except OSError as error:
-            raise RegistryError(f"{site.host}: {Cause.NETWORK.value}: {error}", Cause.NETWORK) from error
-        log.debug("%s %s: %d, %.2f s", method, redact(url), answer.status, time.monotonic() - started)
-        if len(answer.data) > MAX_MANIFEST_SIZE:
-            raise RegistryError(f"{site.host} answers with more than any manifest has", Cause.UNSUPPORTED)
-        return answer
-
-    def _abandonable(self, talk: Callable[[], _T]) -> _T:
-        """The result of ``talk``, which an interruption leaves behind: nothing can wake who waits for a name or a byte."""
-        done = threading.Event()
-        results: list[_T] = []
-        errors: list[BaseException] = []
-
-        def work() -> None:
+        while True:
+            line, is_fresh = self._borrow(url, tls)
+            line.wire.patience = first_byte
+            line.wire.deadline = time.monotonic() + whole if whole is not None else math.inf
+            stack = ExitStack()
+            stack.callback(self._give_back, line)
+            stack.enter_context(self._interruption.stopping(line.wire.shut))
             try:
-                results.append(talk())
-            except BaseException as error:
-                errors.append(error)
-            finally:
-                done.set()
+                response = line.request(method, url, {"User-Agent": AGENT, **headers}, body)
+            except Exception as error:
+                stack.close()
+                self._interruption.check()
+                if not is_fresh and method in ("GET", "HEAD") and isinstance(error, (ConnectionError, ssl.SSLEOFError)):
+                    continue  # it was closed while nobody looked
+                line.fail(error, url.authority)
+            line.wire.patience = NEXT_BYTE_TIME if whole is None else first_byte
+            log.debug("%s %s: %d, %.2f s", method, redact(str(url)), response.status, time.monotonic() - started)
+            return Response(response, line, url.authority, stack)
 
-        self._interruption.check()
-        threading.Thread(target=work, name="http", daemon=True).start()
-        with self._interruption.stopping(done.set):
-            done.wait()
-        self._interruption.check()
-        if errors:
-            raise errors[0]
-        return results[0]
-
-    def _pool(self, site: Site, url: str) -> urllib3.PoolManager:
-        key = f"{url.partition('://')[0]}://{site.host}"
+    def _borrow(self, url: Url, tls: ssl.SSLContext | None) -> tuple[_Connection, bool]:
+        """A connection, and whether it is a new one."""
         with self._lock:
-            if key not in self._pools:
-                self._pools[key] = self._make_pool(site, url)
-            return self._pools[key]
+            key = (url.scheme, url.host, url.port, id(tls))
+            pool = self._pools.setdefault(key, _Pool(self._connections))
+        line = pool.take(self._interruption)
+        if line is not None:
+            return line, False
+        try:
+            return _Connection(self._connect(url, tls), pool, self._interruption), True
+        except BaseException:
+            pool.put(None)
+            raise
 
-    def _make_pool(self, site: Site, url: str) -> urllib3.PoolManager:
-        import urllib3
+    def _give_back(self, line: _Connection) -> None:
+        if not line.is_good:
+            line.close()
+        line.pool.put(line if line.is_good else None)
 
-        context = _context(site, self._access)
-        # Who says -tls-verify=false knows it.
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        scheme, host = url.partition("://")[0], site.host.rpartition(":")[0] or site.host
-        proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    def _connect(self, url: Url, tls: ssl.SSLContext | None) -> _Plug:
+        """A socket that speaks to ``url``'s host. Raises RegistryError, Interrupted."""
+        proxy = proxy_for(url.scheme, url.host, url.port)
+        place = (proxy.host, proxy.port) if proxy else (url.host, url.port)
+        named = f"the proxy {proxy.host}:{proxy.port}" if proxy else url.authority
+        try:
+            plain = wire.connect(*place, self._resolver, self._interruption)
+        except OSError as error:
+            raise _unreachable(named, error) from error
+        with self._lock:
+            self.connected += 1
+        if url.scheme == "http":
+            return _Plug(Wire(plain), proxy)
         if proxy:
-            parsed = urllib3.util.parse_url(proxy)
-            secret = urllib3.make_headers(proxy_basic_auth=parsed.auth) if parsed.auth else None
-            return urllib3.ProxyManager(proxy, proxy_headers=secret, ssl_context=context, maxsize=20)
-        return urllib3.PoolManager(ssl_context=context, maxsize=20)
+            self._tunnel(plain, url, proxy)
+        assert tls is not None, "https has a context"
+        try:
+            return _Plug(Wire(wire.secure(plain, tls, url.host, self._interruption)), None)
+        except ssl.SSLCertVerificationError as error:
+            message = f"{url.authority}: {Cause.CERTIFICATE.value}: {error.verify_message or error}"
+            raise RegistryError(message, Cause.CERTIFICATE) from error
+        except ssl.SSLError as error:
+            if (error.reason or "") in _NOT_TLS:
+                raise NotTls(url.authority) from error
+            raise _network(url.authority, error) from error
+        except OSError as error:
+            raise _network(url.authority, error) from error
+
+    def _tunnel(self, plain: Any, url: Url, proxy: Proxy) -> None:
+        """Ask the proxy for a connection to the host (RFC 9110, section 9.3.6)."""
+        line = Wire(plain)
+        line.deadline = time.monotonic() + wire.CONNECT_TIMEOUT
+        place = f"{f'[{url.host}]' if ':' in url.host else url.host}:{url.port}"
+        login = f"Proxy-Authorization: {proxy.login}\r\n" if proxy.login else ""
+        head = b""
+        try:
+            with self._interruption.stopping(line.shut):
+                line.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nUser-Agent: {AGENT}\r\n{login}\r\n".encode())
+                # Byte by byte: what follows the head is the host's.
+                while not head.endswith(b"\r\n\r\n") and len(head) < MAX_WORTH_READING:
+                    line.await_bytes()
+                    byte = plain.recv(1)
+                    if not byte:
+                        raise OSError("it closes the connection")
+                    head += byte
+        except OSError as error:
+            plain.close()
+            self._interruption.check()
+            raise _network(f"the proxy {proxy.host}:{proxy.port}", error) from error
+        status = head.split(b"\r\n", 1)[0].decode(errors="replace")
+        if not re.match(r"HTTP/1\.[01] 2\d\d\b", status):
+            plain.close()
+            said = redact(_UNPRINTABLE.sub(" ", status)[:200])
+            cause = Cause.UNAUTHORIZED if " 407" in status[:12] else Cause.NETWORK
+            raise RegistryError(f"the proxy {proxy.host}:{proxy.port} does not connect to {place}: {said}", cause)
 
 
-def _cause(status: int) -> Cause | None:
-    """What an answer means that is neither yes nor no."""
-    if status in (401, 403):
-        return Cause.UNAUTHORIZED
-    if status == 429:
-        return Cause.RATE_LIMITED
-    return Cause.SERVER if status >= 500 else None
+class _Plug(NamedTuple):
+    wire: Wire
+    proxy: Proxy | None
+    """The one that is asked for everything, with the host in the address; None for the host itself, or a tunnel to it."""
 
 
-def _named_digest(answer: Answer) -> Digest | None:
-    with suppress(ContentError):
-        return Digest.parse(answer.headers.get("docker-content-digest", ""))
-    return None
+class _Connection:
+    """One socket, with one request at a time."""
+
+    def __init__(self, plug: _Plug, pool: _Pool, interruption: Interruption) -> None:
+        self.wire, self._proxy = plug
+        self.pool = pool
+        self.is_good = False
+        self.used = time.monotonic()
+        self._interruption = interruption
+        self._http = http.client.HTTPConnection("host")
+        # With a socket it does not connect; Wire has all that it asks of one.
+        self._http.sock = self.wire
+
+    def request(self, method: str, url: Url, headers: Mapping[str, str], body: Body) -> http.client.HTTPResponse:
+        self.is_good = False
+        more = {"Host": url.authority, "Accept-Encoding": "identity"}
+        target = url.target
+        if self._proxy:
+            target = str(url)
+            more |= {"Proxy-Authorization": self._proxy.login} if self._proxy.login else {}
+        content: Any = body
+        if isinstance(body, Upload):
+            content = body.pieces()
+            more["Content-Length"] = str(body.size)
+        try:
+            self._http.request(method, target, content, {**more, **headers})
+        except (BrokenPipeError, ConnectionResetError):
+            # Who refuses an upload may say why before it is over.
+            if not body:
+                raise
+        return self._http.getresponse()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def fail(self, error: BaseException, host: str) -> NoReturn:
+        """Raise what ``error`` means."""
+        self._interruption.check()
+        if isinstance(error, TimeoutError):
+            # The socket itself says "timed out", or "The read operation timed out".
+            reason = str(error) if "takes" in str(error) else f"for {self.wire.patience:.0f} s"
+            raise RegistryError(f"{host}: {Cause.STALLED.value}, {reason}", Cause.STALLED) from error
+        if isinstance(error, http.client.IncompleteRead):
+            missing = f"{error.expected:,} bytes are missing" if error.expected else "its end is missing"
+            raise RegistryError(f"{host}: {Cause.NETWORK.value}: the answer breaks off, {missing}", Cause.NETWORK) from error
+        if isinstance(error, (OSError, http.client.HTTPException)):
+            raise _network(host, error) from error
+        if isinstance(error, ValueError):
+            raise RegistryError(f"{host}: it cannot be asked so: {redact(str(error))[:200]}", Cause.UNSUPPORTED) from error
+        raise error
 
 
-def _certificate(site: Site, error: Exception) -> RegistryError:
-    return RegistryError(f"{site.host}: {Cause.CERTIFICATE.value}: {error}", Cause.CERTIFICATE)
+class _Pool:
+    """The connections to one host. Thread-safe."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._idle: list[_Connection] = []
+        self._changed = threading.Condition()
+
+    def take(self, interruption: Interruption) -> _Connection | None:
+        """A connection that is idle, or None for the right to make one; wait for that. Raises Interrupted."""
+        with self._changed:
+            while not self._idle and self._free <= 0:
+                interruption.check()
+                self._changed.wait(wire.POLL)
+            while self._idle:
+                line = self._idle.pop()
+                if time.monotonic() - line.used < MAX_IDLE and not line.wire.is_stale():
+                    return line
+                line.close()
+                self._free += 1
+            self._free -= 1
+            return None
+
+    def put(self, line: _Connection | None) -> None:
+        """Give one back, or the right to another."""
+        with self._changed:
+            if line is None:
+                self._free += 1
+            else:
+                line.used = time.monotonic()
+                self._idle.append(line)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Close what is idle."""
+        with self._changed:
+            while self._idle:
+                self._idle.pop().close()
+                self._free += 1
 
 
-def _authorization(value: str | None) -> dict[str, str]:
-    return {"Authorization": value} if value else {}
+def _close_all(pools: dict[tuple[str, str, int, int], _Pool]) -> None:
+    for pool in pools.values():
+        pool.close()
 
 
-def _basic(login: logins.Login) -> str:
-    return "Basic " + base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+def parse_json(data: bytes | str) -> Any:
+    """A JSON document, or None for what is not one: broken, or too deep."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
-def _context(site: Site, access: Access) -> ssl.SSLContext:
-    """The certificates that skopeo would use: the system's, and those in ``-cert-dir`` or in the folders for the host.
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
-    Raises EnvironmentProblem for one that cannot be read.
-    """
-    context = ssl.create_default_context()
-    if site.insecure or not access.tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    user = Path.home() / ".config" / "containers" / "certs.d"
-    folders = [access.cert_dir] if access.cert_dir else [folder / site.key for folder in (user, *_SYSTEM_CERTIFICATES)]
-    for folder in folders:
-        for path in sorted(folder.glob("*")):
-            try:
-                if path.suffix == ".crt":
-                    context.load_verify_locations(path)
-                elif path.suffix == ".cert" and path.with_suffix(".key").exists():
-                    context.load_cert_chain(path, path.with_suffix(".key"))
-            except (OSError, ssl.SSLError) as error:
-                raise EnvironmentProblem(f"{path} is no certificate that can be used: {error}") from error
-    return context
+
+def _joined(items: list[tuple[str, str]]) -> dict[str, str]:
+    """One value for each name: lines of one header are joined (RFC 9110, section 5.3)."""
+    joined: dict[str, str] = {}
+    for name, value in items:
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined
+
+
+def _unreachable(host: str, error: OSError) -> RegistryError:
+    import socket
+
+    if isinstance(error, socket.gaierror):
+        return Unreachable(f"{host}: the name does not resolve ({error.strerror or error})")
+    return Unreachable(f"{host} cannot be reached: {error.strerror or error}")
+
+
+def _network(host: str, error: Exception) -> RegistryError:
+    words = redact(str(getattr(error, "strerror", None) or error) or type(error).__name__)
+    return RegistryError(f"{host}: {Cause.NETWORK.value}: {words[:300]}", Cause.NETWORK)

@@ -1,7 +1,7 @@
 """The logins that ``docker login`` and ``skopeo login`` keep, for what is asked of a registry's host without skopeo.
 
-In comes a registry's host, out goes a ``Login``, or None. Files are looked up where skopeo looks for them, and entries
-matched as it matches them; helper programs are asked. A password never stands in a log line or an error.
+Takes the name of a registry or a repository, returns a ``Login`` or None. Files are looked up where skopeo looks for them, and
+entries matched as it matches them; helper programs are asked. A password never stands in a log line or an error.
 
 Sources: containers-auth.json(5); Docker's config.json, "Credential stores".
 """
@@ -19,7 +19,7 @@ from pipeline.registry.login_helper import ask_helper
 
 AskHelper = Callable[[str, str], tuple[str, str] | None]
 
-_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 """The names that logins to Docker Hub are kept under."""
 
 
@@ -31,12 +31,16 @@ class Login(NamedTuple):
     token: str = ""
 
 
-def find(registry: str, authfile: Path | None, ask: AskHelper = ask_helper) -> Login | None:
-    """The login to ``registry`` (``host`` or ``host:port``); from ``authfile`` alone where it is given."""
+def find(name: str, authfile: Path | None, ask: AskHelper = ask_helper) -> Login | None:
+    """The login for ``name``: a registry (``host`` or ``host:port``), or a repository on it, whose longest namespace wins.
+
+    From ``authfile`` alone where it is given; otherwise from the first file that has one.
+    """
+    registry = name.partition("/")[0]
     for path in (authfile,) if authfile else _files():
         document = files.read_json(path) if path else None
         if isinstance(document, Mapping):
-            login = _from_helpers(document, registry, ask) or _from_entries(document.get("auths", document), registry)
+            login = _from_helpers(document, registry, ask) or _from_entries(document.get("auths", document), name)
             if login is not None:
                 return login
     return None
@@ -65,26 +69,34 @@ def _from_helpers(document: Mapping[str, Any], registry: str, ask: AskHelper) ->
     return Login("", "", answer[1]) if answer[0] == "<token>" else Login(*answer)
 
 
-def _from_entries(entries: object, registry: str) -> Login | None:
-    for key, entry in entries.items() if isinstance(entries, Mapping) else ():
-        if not isinstance(entry, Mapping) or not _is_for(_host(str(key)), registry):
-            continue
-        if isinstance(token := entry.get("identitytoken"), str) and token:
-            return Login("", "", token)
-        if isinstance(entry.get("auth"), str):
-            try:
-                user, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
-            except ValueError:
-                continue
-            if colon:
-                return Login(user, password.strip("\0"))
-    return None
+def _from_entries(entries: object, name: str) -> Login | None:
+    if not isinstance(entries, Mapping):
+        return None
+    registry = name.partition("/")[0]
+    logins = {str(key): login for key, entry in entries.items() if (login := _login(entry)) is not None}
+    namespace = name
+    while "/" in namespace:  # a namespace is written without a scheme, and matches as it stands
+        if namespace in logins:
+            return logins[namespace]
+        namespace = namespace.rpartition("/")[0]
+    hosts = {key: _host(key) for key in logins if "://" in key or "/" not in key or name == registry}
+    exact = next((key for key, host in hosts.items() if key == registry or host == registry), None)
+    found = exact or next((key for key, host in hosts.items() if {host, registry} <= _DOCKER_HUB), None)
+    return logins[found] if found else None
 
 
-def _is_for(host: str, registry: str) -> bool:
-    return host == registry or (host in _DOCKER_HUB and registry in _DOCKER_HUB)
+def _login(entry: object) -> Login | None:
+    if not isinstance(entry, Mapping):
+        return None
+    if isinstance(token := entry.get("identitytoken"), str) and token:
+        return Login("", "", token)
+    try:
+        user, colon, password = base64.b64decode(entry.get("auth") or "", validate=True).decode().partition(":")
+    except (ValueError, TypeError):
+        return None
+    return Login(user, password.strip("\0")) if colon else None
 
 
 def _host(key: str) -> str:
-    """``https://host:port/v1/`` and ``host:port/namespace`` are entries for ``host:port``."""
+    """``https://host:port/v1/`` is an entry for ``host:port``; so is ``host:port/namespace`` where no repository is named."""
     return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]

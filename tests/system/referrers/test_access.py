@@ -91,7 +91,7 @@ def test_a_certificate_that_is_not_trusted(tls_registry: Registry, work: Path) -
     (folder / "ca.crt").write_text("nothing")
     result = command(*strict)
     assert result.code == 3
-    assert "ca.crt is no certificate that can be used" in result.stderr
+    assert "ca.crt is not a certificate that can be used" in result.stderr
 
 
 def fill(api: ApiRegistry) -> str:

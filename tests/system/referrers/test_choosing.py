@@ -11,7 +11,7 @@ import pytest
 from pipeline.config.definition import load
 from pipeline.core.bundle import ArtifactTypes, name_of, parse_artifact_types
 from pipeline.core.oci import ORAS_MANIFEST
-from pipeline.registry import distribution
+from pipeline.registry import referrer_lists
 from pipeline.steps import referrers
 from tests.support.images import OCI_INDEX, Content, Image, image, index, layer
 from tests.support.push import push
@@ -140,7 +140,7 @@ def test_a_page_that_is_none(api: ApiRegistry, answer: tuple[int, bytes]) -> Non
 
 
 def test_a_list_without_end(api: ApiRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distribution, "MAX_PAGES", 3)
+    monkeypatch.setattr(referrer_lists, "MAX_PAGES", 3)
     top = image("linux/amd64", [layer("endless", 100)])
     path = f"/v2/app/referrers/{api.put(top, 'v1')}"
     api.answers[path] = (200, {"Link": f'<{path}>; rel="next"'}, b'{"manifests": []}')

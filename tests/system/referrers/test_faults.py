@@ -73,7 +73,8 @@ def test_what_passes_is_tried_again(proxy: FaultProxy, small: Signed, fault: str
     ("which", "fault"),
     [
         *(("tag", fault) for fault in FINAL),
-        *((which, fault) for which in ("api", "fallback", "manifest of a subject") for fault in ("401", "500")),
+        *((which, fault) for which in ("fallback", "manifest of a subject") for fault in ("401", "500")),
+        ("api", "500"),
     ],
 )
 def test_what_does_not_pass(proxy: FaultProxy, small: Signed, which: str, fault: str) -> None:
@@ -88,6 +89,16 @@ def test_what_does_not_pass(proxy: FaultProxy, small: Signed, which: str, fault:
     assert FAILED.read_text() == lines([name])
     assert not ARCHIVE.exists()
     assert rule.used == (2 if fault in ("429", "500") else 1)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_api_that_is_denied(proxy: FaultProxy, small: Signed, status: int) -> None:
+    """The fallback tag is asked, as regclient does, and that is said once: the image itself was given."""
+    method, path = probe(small, "api")
+    proxy.fault(path, Status(status), method=method, times=None)
+    result = saved([small.image.via(proxy.host)], "-referrers", "-retry", "0")
+    assert brought() == small.names("sig", "sbom", host=proxy.host)
+    assert result.stderr.count("denies access to the list of referrers of an image that it gives") == 1
 
 
 def test_others_go_on(proxy: FaultProxy, small: Signed, signed: Signed) -> None:

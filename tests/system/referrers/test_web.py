@@ -16,25 +16,30 @@ from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference, parse
-from pipeline.registry import http as web
-from pipeline.registry.distribution import Distribution, fallback_tag
-from pipeline.registry.http import Answer, Site, Web
+from pipeline.registry import http
+from pipeline.registry.auth import Site
+from pipeline.registry.distribution import Distribution
+from pipeline.registry.http import Answer
+from pipeline.registry.referrer_lists import fallback_tag
 from pipeline.registry.registries_conf import Registries
-from pipeline.registry.retry import Attempts
+from pipeline.registry.session import Session
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.records import referrers as referrers_record
 from tests.support.images import image, layer
 from tests.system.referrers.api_registry import ApiRegistry
 
 
-def make_web(retries: int = 1) -> Web:
-    interruption = Interruption()
-    return Web(Access(tls_verify=False), Attempts(retries, interruption), interruption)
+def make_distribution(authfile: Path | None = None, retries: int = 1) -> Distribution:
+    return Distribution(Access(authfile, tls_verify=False, retries=retries), Interruption(), connections=2)
+
+
+def make_session() -> Session:
+    return make_distribution().session
 
 
 @pytest.fixture
 def asker() -> Distribution:
-    return Distribution(make_web())
+    return make_distribution()
 
 
 # HTTP
@@ -60,18 +65,17 @@ def test_redirects_take_no_login_elsewhere(api: ApiRegistry, asker: Distribution
     with ApiRegistry(tokens=True) as first:
         (work / "auth.json").write_text(json.dumps({"auths": {first.host: {"auth": "dGVzdGVyOmNvcnJlY3QtaG9yc2U="}}}))
         first.answers["/v2/app/manifests/v1"] = (307, {"Location": f"http://{api.host}/v2/app/manifests/v1"}, b"")
-        interruption = Interruption()
-        logged_in = Web(Access(work / "auth.json", tls_verify=False), Attempts(0, interruption), interruption)
-        assert Distribution(logged_in).digest_of(parse(first.name("v1"))) == Digest.parse(digest)
+        logged_in = make_distribution(work / "auth.json", retries=0)
+        assert logged_in.digest_of(parse(first.name("v1"))) == Digest.parse(digest)
         assert [given for method, _, given in first.log if method == "HEAD"][-1].startswith("Bearer ")
         assert {given for _, _, given in api.log} == {""}
         first.answers["/v2/app/manifests/v1"] = (307, {"Location": "/v2/app/manifests/v1"}, b"")
         with pytest.raises(RegistryError, match="network error"):
-            Distribution(logged_in).digest_of(parse(first.name("v1")))
+            logged_in.digest_of(parse(first.name("v1")))
 
 
 def test_an_answer_without_end(api: ApiRegistry, asker: Distribution, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "MAX_MANIFEST_SIZE", 100)
+    monkeypatch.setattr(http, "MAX_MANIFEST_SIZE", 100)
     api.answers["/v2/app/manifests/v1"] = (200, {}, b"x" * 101)
     with pytest.raises(RegistryError, match="answers with more than any manifest has"):
         asker.manifest(parse(api.name("v1")))
@@ -81,30 +85,10 @@ def test_proxies(api: ApiRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """As everywhere, by the environment."""
     monkeypatch.setenv("http_proxy", f"http://me:secret@{api.host}")
     site = Site("r.example", "r.example", scheme="http")
-    assert make_web().ask("GET", site, "/v2/x", "it").status == 404
+    assert make_session().ask("GET", site, "/v2/x", "it").status == 404
     assert api.asked("r.example") == ["GET http://r.example/v2/x"]
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert make_web().ask("GET", Site(api.host, api.host, scheme="http"), "/v2/", "it").status == 200
-
-
-def test_a_tls_server_in_trouble_is_not_taken_for_one_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With -tls-verify=false: plain HTTP is a way out only where it works."""
-    urls: list[str] = []
-    answers: dict[str, list[RegistryError | Answer]] = {
-        "https": [RegistryError("reset", Cause.NETWORK), Answer(200, {}, b"")],
-        "http": [Answer(400, {}, b"")],
-    }
-
-    def request(self: Web, method: str, site: Site, url: str, *more: object) -> Answer:
-        urls.append(url)
-        found = answers[url.partition(":")[0]].pop(0)
-        if isinstance(found, RegistryError):
-            raise found
-        return found
-
-    monkeypatch.setattr(Web, "_request", request)
-    assert make_web().ask("GET", Site("r", "r"), "/v2/", "it").status == 200
-    assert urls == ["https://r/v2/", "http://r/v2/", "https://r/v2/"]
+    assert make_session().ask("GET", Site(api.host, api.host, scheme="http"), "/v2/", "it").status == 200
 
 
 def test_what_is_said_of_an_error(api: ApiRegistry) -> None:
@@ -112,12 +96,12 @@ def test_what_is_said_of_an_error(api: ApiRegistry) -> None:
     site = Site(api.host, api.host, scheme="http")
     words = {"errors": [{"message": "go away"}, {"message": "token=abcdefghijklmnop"}]}
     api.answers["/v2/x"] = (403, {}, json.dumps(words).encode())
-    with pytest.raises(RegistryError, match=r"^it: access denied \(go away; token=\*\*\*\)$") as caught:
-        make_web().ask("GET", site, "/v2/x", "it")
+    with pytest.raises(RegistryError, match=r"^it: access denied \(go away; token=\*\*\*\)\nTIP: log in") as caught:
+        make_session().ask("GET", site, "/v2/x", "it")
     assert caught.value.cause is Cause.UNAUTHORIZED
     api.answers["/v2/x"] = (503, {}, b"<html>")
     with pytest.raises(RegistryError, match=rf"^it: server error \(status 503 of {api.host}\)$"):
-        make_web().ask("GET", site, "/v2/x", "it")
+        make_session().ask("GET", site, "/v2/x", "it")
     assert len(api.asked("/v2/x")) == 1 + 2
 
 
@@ -125,13 +109,13 @@ def test_docker_hub_is_held_under_its_own_name(monkeypatch: pytest.MonkeyPatch) 
     """So that skopeo and we leave it alone together."""
     asked: list[Site] = []
 
-    def ask(self: Web, method: str, site: Site, *more: object, **others: object) -> Answer:
+    def ask(self: Session, method: str, site: Site, *more: object, **others: object) -> Answer:
         asked.append(site)
         return Answer(404, {}, b"")
 
-    monkeypatch.setattr(Web, "ask", ask)
-    assert Distribution(make_web()).digest_of(parse("nginx:1")) is None
-    assert [(site.host, site.key) for site in asked] == [("registry-1.docker.io", "docker.io")]
+    monkeypatch.setattr(Session, "ask_once", ask)
+    assert make_distribution().digest_of(parse("nginx:1")) is None
+    assert {(site.host, site.key) for site in asked} == {("registry-1.docker.io", "docker.io")}
     assert Registries({}).endpoints(parse("nginx:1"))[0].host == "docker.io"
 
 
