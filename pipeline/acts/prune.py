@@ -1,9 +1,10 @@
 """What a cache holds, which bundle needs it, and the removal of what none needs.
 
-In comes a cache, out goes an ``Inventory``; ``prune`` removes what it calls unused. A bundle needs what its last archive holds
+Takes a cache, returns an ``Inventory``; ``prune`` removes what it calls unused. A bundle needs what its last archive holds
 and what the save of its list would need now, also of a save that was interrupted: what its description and the
 records of act 1 name. Where one of these is damaged, only temporary files count as unused, until the next save has mended it.
-Promises: only files of the forms that we write are ever removed; interrupted at any moment, the cache is as good as before.
+Guarantees: only files of the forms that we write are ever removed; interrupted at any moment, the cache is as good as before,
+and the same command finishes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, layout_index, read_layout_index
 from pipeline.storage.records import bundle as bundle_record
+from pipeline.storage.records import forgotten as forgotten_record
 from pipeline.storage.records import referrers as referrers_record
 from pipeline.storage.records import resolved as resolved_record
 from pipeline.storage.records.packed import Finished, read_finished
@@ -95,6 +97,8 @@ class Inventory:
     blobs: Mapping[Digest, int]
     bundles: tuple[BundleUse, ...]
     unused: Unused
+    forgotten: Mapping[str, str]
+    """Destination by id of the bundles that count no more, also of those that a prune which was killed had begun with."""
 
     @property
     def size(self) -> int:
@@ -117,22 +121,26 @@ def take_inventory(root: Path, forgotten: Sequence[str] = ()) -> Inventory:
         raise UsageError(f"there is no cache at {root}", tip="name it with -cache")
     blobs = dict(_blobs(cache))
     uses = [_use(cache, state, blobs) for state in _states(cache)]
-    lost = _find(uses, forgotten)
+    begun = forgotten_record.read(_forgotten(cache))
+    lost = _find(uses, forgotten, begun)
     kept = tuple(use for use in uses if use not in lost)
-    return Inventory(cache, blobs, kept, _unused(cache, blobs, kept, lost))
+    names = begun | {use.id: str(use.destination or "") for use in lost}
+    return Inventory(cache, blobs, kept, _unused(cache, blobs, kept, lost), names)
 
 
-def prune(inventory: Inventory, forgotten: Sequence[str] = ()) -> None:
-    """Remove what is unused, and the memory of ``forgotten`` bundles. Call under the lock, with an inventory taken under it.
+def prune(inventory: Inventory) -> None:
+    """Remove what is unused, and the state of forgotten bundles. Call under the lock, with an inventory taken under it.
 
-    Raises EnvironmentProblem where that would be everything though nobody was asked to be forgotten.
+    Raises EnvironmentProblem where that would be everything though no bundle was to be forgotten.
     """
     cache, unused = inventory.cache, inventory.unused
-    if not inventory.bundles and not forgotten and unused.blobs:
+    if not inventory.bundles and not inventory.forgotten and unused.blobs:
         raise EnvironmentProblem(
             f"{cache.root} knows of no bundle, so that all {len(unused.blobs)} blobs would go",
             tip="save again, which fetches nothing that is here; or delete the folder, if that is what you want",
         )
+    if inventory.forgotten:
+        forgotten_record.write(_forgotten(cache), inventory.forgotten)
     known = {use.state.folder for use in inventory.bundles}
     for state in _states(cache):
         if state.folder not in known:
@@ -148,6 +156,11 @@ def prune(inventory: Inventory, forgotten: Sequence[str] = ()) -> None:
         path.unlink(missing_ok=True)
     for part in (cache.root / IMAGES, cache.state / "resolved"):
         _remove_empty(part)
+    _forgotten(cache).unlink(missing_ok=True)
+
+
+def _forgotten(cache: Cache) -> Path:
+    return cache.state / "forgotten.json"
 
 
 def _states(cache: Cache) -> Iterator[BundleState]:
@@ -157,12 +170,12 @@ def _states(cache: Cache) -> Iterator[BundleState]:
             yield BundleState(path)
 
 
-def _find(uses: Sequence[BundleUse], names: Sequence[str]) -> list[BundleUse]:
-    """The bundles that are called so. Raises UsageError for a name that is none."""
+def _find(uses: Sequence[BundleUse], names: Sequence[str], begun: Mapping[str, str]) -> list[BundleUse]:
+    """The bundles that are called so. Raises UsageError for a name of none, neither here nor in ``begun``."""
     found = []
     for name in names:
         matches = [use for use in uses if name == use.id or (use.destination and Path(name).absolute() == use.destination)]
-        if not matches:
+        if not matches and name not in begun and str(Path(name).absolute()) not in begun.values():
             known = "".join(f"\n  {use.id}  {use.destination or ''}" for use in uses) or " none"
             raise UsageError(
                 f"there is no bundle '{name}' in this cache; there are:{known}", tip="see 'image-tools cache info'"

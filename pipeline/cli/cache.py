@@ -101,7 +101,7 @@ def _prune(root: Path, values: Mapping[str, Value]) -> None:
     wait = bool(values.get("wait"))
     with locks.lock_cache(cache, wait=wait), locks.no_readers(cache.root, wait=wait):
         inventory = take_inventory(root, forgotten)
-        prune(inventory, forgotten)
+        prune(inventory)
     _print(f"removed {_counted(inventory.unused)}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,59 @@ def test_an_image_that_failed_keeps_what_it_has(
     registry.clear_requests()
     saved([one.via(proxy.host), another])
     assert layer_gets(registry, one, another) == [layers[0]]
+
+
+def pruned_until(number: int, *arguments: str) -> int:
+    """``cache prune`` that is killed before the ``number``-th time it renames or removes something; its exit code.
+
+    In a fork of this process: starting Python takes longer than the prune.
+    """
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    count = itertools.count(1)
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if next(count) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **options)
+
+        return call
+
+    try:
+        for name in ("rename", "replace", "unlink", "rmdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        os._exit(command("cache", "prune", *arguments).code)
+    finally:
+        os._exit(70)
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_forgetting_that_was_killed_is_finished_by_the_same_command(
+    one: PushedImage, another: PushedImage, is_alone: bool
+) -> None:
+    """Wherever it was: what an undisturbed one leaves is left, and then there is no such bundle any more."""
+    if not is_alone:
+        saved([one])
+    saved([another], "-d", "other.tar.gz")
+    shutil.copytree(CACHE, "before", symlinks=True)
+    prune("-forget", "other.tar.gz")
+    expected = {name for name in files_below(CACHE) if "/lock" not in name}
+    assert not any(cached(digest).exists() for digest in another.layers - one.layers)
+    for number in itertools.count(1, 5):
+        shutil.rmtree(CACHE)
+        shutil.copytree("before", CACHE, symlinks=True)
+        code = pruned_until(number, "-forget", "other.tar.gz")
+        assert code in (0, -signal.SIGKILL)
+        if code == 0:
+            break
+        # Once it has begun, a prune that is asked to forget nothing finishes it, too.
+        has_begun = (CACHE / ".state/forgotten.json").exists()
+        prune(*([] if has_begun and number % 2 else ["-forget", "other.tar.gz"]))
+        assert {name for name in files_below(CACHE) if "/lock" not in name} == expected, number
+    assert number > 10
+    assert command("cache", "prune", "-forget", "other.tar.gz").code == 2
 
 
 @pytest.mark.parametrize("by", ["destination", "id"])
