@@ -363,10 +363,11 @@ def _layouts_below(folder: Path) -> list[Path]:
 
 def _remove_layout(folder: Path) -> None:
     """What is ours in it; the folder itself goes when it is empty."""
-    for name in (INDEX, LAYOUT_FILE):
-        (folder / name).unlink(missing_ok=True)
     if (folder / BLOBS).is_symlink():
         (folder / BLOBS).unlink()
+    # By these it is known for a layout, so they go last.
+    for name in (INDEX, LAYOUT_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _withdraw(cache: Cache, gone: Iterable[Path]) -> None:
