@@ -51,7 +51,7 @@ class HarborOptions:
 @dataclass(frozen=True)
 class LoadOptions:
     """What to load, and where to. ``state`` is a folder for what this load remembers or must unpack. ``compression`` is what
-    the source must be, if that was said; ``only`` chooses images, and came from ``list_file``.
+    the source must be, if that was said; ``only`` chooses images, and came from ``list_files``.
     """
 
     source: Path
@@ -63,7 +63,7 @@ class LoadOptions:
     compression: str = ""
     harbor: HarborOptions | None = None
     only: frozenset[Reference] | None = None
-    list_file: Path | None = None
+    list_files: tuple[Path, ...] = ()
 
     @property
     def unpacked(self) -> Path:
@@ -178,11 +178,11 @@ class Load:
 
     def finish(self) -> None:
         """Write the failed list, and remove what was unpacked once nothing needs it."""
-        failures, failed_list, list_file = self.result.failures, self._options.failed_list, self._options.list_file
+        failures, failed_list, list_files = self.result.failures, self._options.failed_list, self._options.list_files
         if failures:
             files.write_atomic(failed_list, image_list.format_list(failures))
         else:
-            if list_file is None or not files.same_file(failed_list, list_file):
+            if not any(files.same_file(failed_list, each) for each in list_files):
                 failed_list.unlink(missing_ok=True)
             files.remove(self._options.unpacked)
 

@@ -269,10 +269,10 @@ class Save:
 
     # After the acts
 
-    def finish(self, list_file: Path | None, write_lock: bool, how_to_go_on: str, report_file: Path | None = None) -> None:
-        """Write failed list, lock and report, remember what failed, and tell. ``list_file`` is never removed."""
+    def finish(self, list_files: Sequence[Path], write_lock: bool, how_to_go_on: str, report_file: Path | None = None) -> None:
+        """Write failed list, lock and report, remember what failed, and tell. ``list_files`` are never removed."""
         finished = self._earlier.finished
-        save_result.remember(self.context, self.result, list_file)
+        save_result.remember(self.context, self.result, list_files)
         if write_lock:
             save_result.write_lock(self.context, self.result)
         if report_file is not None:

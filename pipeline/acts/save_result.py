@@ -47,12 +47,12 @@ class SaveResult:
         return [item for item in self.saved if not item.is_referrer]
 
 
-def remember(context: SaveContext, result: SaveResult, list_file: Path | None) -> None:
-    """Write the failed list, and what the next run must know. ``list_file`` is never removed."""
+def remember(context: SaveContext, result: SaveResult, list_files: Sequence[Path]) -> None:
+    """Write the failed list, and what the next run must know. ``list_files`` are never removed."""
     failed_list = context.bundle.failed_list
     if result.failures:
         files.write_atomic(failed_list, image_list.format_list(image.text for image in result.failures))
-    elif list_file is None or not files.same_file(failed_list, list_file):
+    elif not any(files.same_file(failed_list, each) for each in list_files):
         failed_list.unlink(missing_ok=True)
     record = {
         "saved": [item.image.reference.listed for item in result.listed],

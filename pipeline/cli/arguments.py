@@ -1,71 +1,65 @@
-"""What the commands have in common: one SOURCE among the flags, before or after them; help; the log; JSON."""
+"""What several commands have in common: SOURCE, the settings that ``save`` has too, Harbor's project, output."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
-from pipeline.config import settings
-from pipeline.config.settings import SETTINGS, Settings
+from pipeline.cli.go_flags import Given
+from pipeline.config.flag import Flag, Value
+from pipeline.config.settings import SETTINGS, Settings, rows
 from pipeline.core import reference
-from pipeline.core.errors import EXIT_OK, InputError, UsageError
+from pipeline.core.bundle import MAX_JOBS
+from pipeline.core.errors import InputError, UsageError
+from pipeline.core.log import log
 from pipeline.registry.harbor import DEFAULT_PROJECT
-from pipeline.ui.terminal import harmless, start_logging
+from pipeline.ui import terminal
+from pipeline.ui.terminal import harmless
 
-ACCESS = tuple(
-    Flag(setting.flag, setting.default, setting.help)
-    for setting in SETTINGS
-    if setting.key in ("authfile", "cert-dir", "tls-verify", "retry")
-)
+ACCESS = rows("authfile", "cert-dir", "tls-verify", "retry")
 """How registries are reached."""
 PROJECT = Flag("default-project", DEFAULT_PROJECT, "Harbor project of images that have none")
 DEBUG = Flag("debug", False, "enable the debug output")
 JSON = Flag("json", False, "print one JSON document")
+LIST = Flag("f", "", "image list file", place="file", adds_up=True)
+LOG_FORMAT = Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'", choices=terminal.FORMATS)
+PROGRESS = Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'", choices=terminal.MODES)
 
 
-def parse(flags: FlagSet, arguments: Sequence[str], about: str) -> tuple[Mapping[str, Value], Path] | int:
-    """The flags that were given, and SOURCE; the exit code where help was asked for and given. Raises UsageError."""
-    values: dict[str, Value] = {}
-    places: list[str] = []
-    rest = tuple(arguments)
-    try:
-        while rest:
-            found, rest = flags.parse(rest)
-            values.update(found)
-            places += rest[:1]
-            rest = rest[1:]
-    except HelpWanted:
-        print(flags.usage() + about, end="")
-        return EXIT_OK
-    start_logging(bool(values.get("debug")))
-    if len(places) != 1:
-        what = "which archive or folder?" if not places else f"one archive or folder at a time, not {' and '.join(places)}"
-        raise UsageError(f"{what}\nTIP: see 'image-tools {flags.command} -h'")
-    return values, source(places[0])
+def chosen(values: Mapping[str, Value]) -> Settings:
+    """The settings of ``save`` among the flags that were given, checked one by one. Raises UsageError."""
+    given = {row.setting: values[row.name] for row in SETTINGS if row.name in values}
+    jobs = given.get("jobs")
+    if isinstance(jobs, int) and jobs > MAX_JOBS:
+        log.warning("-j %d is more than the maximum; using %d", jobs, MAX_JOBS)
+        given["jobs"] = MAX_JOBS
+    settings = Settings(given, Path.cwd())
+    settings.check()
+    return settings
 
 
-def one_of(values: Mapping[str, Value], flag: str, choices: Sequence[str], default: str) -> str:
-    """The value of a flag that has a few. Raises UsageError."""
-    value = str(values.get(flag, default))
-    if value not in (*choices, default):
-        raise UsageError(f'invalid value "{harmless(value)}" for -{flag}: use one of {", ".join(choices)}')
-    return value
-
-
-def default_project(values: Mapping[str, Value]) -> str:
+def default_project(given: Given) -> str:
     """The Harbor project of images that have none; empty where the registry is no Harbor. Raises UsageError."""
-    if not one_of(values, "repo-type", ("harbor",), ""):
+    if not given.text("repo-type"):
         return ""
-    project = str(values.get("default-project", DEFAULT_PROJECT))
+    project = given.text("default-project")
     try:
         reference.parse(f"localhost/{project}/image")
     except InputError as error:
-        raise UsageError(f"-default-project {project!a} is no name of a project: {error}") from error
+        raise UsageError(f"{project!a} is not a name of a project: {error}", setting="default-project") from error
     return project
+
+
+def one_source(operands: tuple[str, ...], command: str) -> Path:
+    """The SOURCE of a command that takes one. Raises UsageError."""
+    if len(operands) != 1:
+        many = f"one archive or folder at a time, not {' and '.join(operands)}"
+        what = many if operands else "no archive or folder given"
+        raise UsageError(what, tip=f"see 'image-tools {command} -h'")
+    return source(operands[0])
 
 
 def source(text: str) -> Path:
@@ -76,12 +70,6 @@ def source(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise UsageError(f"there is no such place as {text}: {error}") from error
-
-
-def chosen(values: Mapping[str, Value]) -> Settings:
-    """What was given of the settings that ``save`` has too."""
-    given = {setting.key: values[setting.flag] for setting in SETTINGS if setting.flag in values}
-    return settings.Settings(given, Path.cwd())
 
 
 def print_json(document: Any) -> None:

@@ -1,97 +1,57 @@
 """``image-tools bundle``: what definitions hold, and whether they are right; nothing is fetched and nothing written.
 
-In come the arguments after ``bundle``, out goes text on standard output. Raises UsageError, and InputError with all that is
-wrong in any of the files.
+Prints on standard output. Raises UsageError, and InputError with all that is wrong in any of the files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
 from pipeline.config import digest_lock, schema
 from pipeline.config.definition import Definition, load
+from pipeline.config.flag import Flag
+from pipeline.config.settings import SETTINGS
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import EXIT_OK, InputError, UsageError
 from pipeline.ui import terminal
 
-USAGE = """\
-Usage:
-  image-tools bundle list FILE...            the bundles of definition files
-  image-tools bundle check [-locked] FILE... all that is wrong with them, or "ok"
-  image-tools bundle show FILE [NAME...]     bundles with every default filled in and every list read, as YAML
-  image-tools bundle schema                  the JSON Schema that editors check definitions with
-
-FILE may also be given as -config FILE, as 'image-tools save' has it. Nothing is fetched, and nothing written.
-"""
-EXAMPLES = """
-Examples:
-  image-tools bundle check configs/*.yaml
-  image-tools bundle show configs/rke2.yaml rke2
-  image-tools bundle schema > configs/bundle.schema.json
-"""
-_CONFIG = Flag("config", "", "bundle definition file (YAML)")
+_CONFIG = Flag("config", "", "bundle definition file (YAML)", place="file")
 _LOCKED = Flag("locked", False, "also check that the bundles agree with their locks")
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one of the commands. Its exit code."""
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("-h", ())
-    if name in ("-h", "-help", "--help", "help"):
-        print(USAGE + EXAMPLES, end="")
-        return EXIT_OK
-    if name not in _COMMANDS:
-        raise UsageError(f"there is no command 'bundle {name}'\n{USAGE.rstrip()}")
-    flags, command = _COMMANDS[name]
-    try:
-        values, operands = _parse(FlagSet(f"bundle {name}", flags), rest)
-    except HelpWanted:
-        print(USAGE, end="")
-        return EXIT_OK
-    terminal.start_logging(debug=False)
-    command(values, operands)
-    return EXIT_OK
-
-
-def _parse(flags: FlagSet, arguments: Sequence[str]) -> tuple[Mapping[str, Value], list[str]]:
-    """Flags may stand before and after the operands."""
-    values, operands, rest = dict[str, Value](), list[str](), list(arguments)
-    while rest:
-        found, left = flags.parse(rest)
-        values.update(found)
-        operands += left[:1]
-        rest = list(left[1:])
-    return values, operands
-
-
-def _list(values: Mapping[str, Value], operands: Sequence[str]) -> None:
+def _list(given: Given, operands: tuple[str, ...]) -> int:
     rows = [("FILE", "BUNDLE", "IMAGES", "DESTINATION", "DESCRIPTION")]
-    for definition in _load_all(_files("list", values, operands)):
+    for definition in _load_all(_files("list", given, operands)):
         for bundle in definition.bundles:
             about = definition.descriptions.get(bundle.name, "")
             rows.append((str(definition.path), bundle.name, str(len(bundle.images)), _destination(bundle), about))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print(terminal.harmless("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()))
+    return EXIT_OK
 
 
-def _check(values: Mapping[str, Value], operands: Sequence[str]) -> None:
-    definitions = _load_all(_files("check", values, operands))
-    if values.get("locked"):
+def _check(given: Given, operands: tuple[str, ...]) -> int:
+    definitions = _load_all(_files("check", given, operands))
+    if given.switch("locked"):
         digest_lock.apply(bundle for definition in definitions for bundle in definition.bundles)
     for definition in definitions:
         for bundle in definition.bundles:
-            locked = ", as locked" if values.get("locked") else ""
+            locked = ", as locked" if given.switch("locked") else ""
             print(f"{definition.path}: {bundle.name}: ok, {_images(len(bundle.images))}{locked}")
+    return EXIT_OK
 
 
-def _show(values: Mapping[str, Value], operands: Sequence[str]) -> None:
-    names = list(operands) if values.get("config") else list(operands[1:])
-    (path,) = _files("show", values, () if values.get("config") else operands[:1])
+def _show(given: Given, operands: tuple[str, ...]) -> int:
+    named = bool(given.text("config"))
+    names = operands if named else operands[1:]
+    (path,) = _files("show", given, () if named else operands[:1])
     (definition,) = _load_all([path])
     known = {bundle.name: bundle for bundle in definition.bundles}
     unknown = [name for name in names if name not in known]
@@ -99,30 +59,29 @@ def _show(values: Mapping[str, Value], operands: Sequence[str]) -> None:
         raise UsageError(f"{path} has no bundle {', '.join(unknown)}; it has {', '.join(known)}")
     document = {name: _as_yaml(known[name], definition.descriptions.get(name, "")) for name in names or known}
     print(terminal.harmless(yaml.safe_dump({"bundles": document}, sort_keys=False, allow_unicode=True, width=1000)), end="")
+    return EXIT_OK
 
 
-def _schema(values: Mapping[str, Value], operands: Sequence[str]) -> None:
-    if operands:
-        raise UsageError(f"unexpected argument '{operands[0]}': 'image-tools bundle schema' prints to standard output")
+def _schema(given: Given, operands: tuple[str, ...]) -> int:
     print(schema.text(), end="")
+    return EXIT_OK
 
 
-_Command = Callable[[Mapping[str, Value], Sequence[str]], None]
-_COMMANDS: Mapping[str, tuple[tuple[Flag, ...], _Command]] = {
-    "list": ((_CONFIG,), _list),
-    "check": ((_CONFIG, _LOCKED), _check),
-    "show": ((_CONFIG,), _show),
-    "schema": ((), _schema),
-}
-FLAG_SETS = {f"bundle {name}": FlagSet(f"bundle {name}", flags) for name, (flags, _) in _COMMANDS.items()}
+LIST = Body(run=_list, flags=(_CONFIG,), takes_files=True)
+CHECK = Body(run=_check, flags=(_CONFIG, _LOCKED), examples=("image-tools bundle check configs/*.yaml",), takes_files=True)
+SHOW = Body(run=_show, flags=(_CONFIG,), examples=("image-tools bundle show configs/rke2.yaml rke2",), takes_files=True)
+SCHEMA = Body(
+    run=_schema,
+    examples=("image-tools bundle schema > configs/bundle.schema.json",),
+    no_operands="it prints to standard output",
+)
 
 
-def _files(command: str, values: Mapping[str, Value], operands: Sequence[str]) -> list[Path]:
-    """The definitions that were named. Locks among them (``configs/*.yaml``) are none."""
-    named = [str(values["config"])] if values.get("config") else []
-    paths = [Path(name) for name in (*named, *operands)]
+def _files(command: str, given: Given, operands: Sequence[str]) -> list[Path]:
+    """The definitions that were named. Locks among them (``configs/*.yaml``) do not count."""
+    paths = [Path(name) for name in (given.text("config"), *operands) if name]
     if not paths:
-        raise UsageError(f"which definition?\nTIP: name its file, e.g. 'image-tools bundle {command} configs/demo.yaml'")
+        raise UsageError("no definition given", tip=f"name its file, e.g. 'image-tools bundle {command} configs/demo.yaml'")
     definitions = [path for path in paths if not path.name.endswith(digest_lock.SUFFIX)]
     if not definitions:
         raise UsageError(f"{paths[0]} is a lock, not a definition")
@@ -153,33 +112,11 @@ def _images(number: int) -> str:
 
 def _as_yaml(bundle: Bundle, description: str) -> dict[str, Any]:
     """A definition of this very bundle that depends on no default, no other file and no environment."""
-    output, access = bundle.output, bundle.access
-    document = {
-        "description": description,
-        "jobs": bundle.jobs,
-        "cache": str(bundle.cache),
-        "destination": str(output.destination),
-        "compress": output.compression.value,
-        "compress-level": output.level,
-        "part-size": output.part_size,
-        "failed-list": str(bundle.failed_list),
-        "authfile": str(access.authfile or ""),
-        "cert-dir": str(access.cert_dir or ""),
-        "tls-verify": access.tls_verify,
-        "retry": access.retries,
-        "images": [_image_as_yaml(image) for image in bundle.images],
-    }
+    said = {row.setting: row.dump(bundle) for row in SETTINGS if row.dump}
+    document = {"description": description, **said, "images": [_image_as_yaml(image) for image in bundle.images]}
     return {key: value for key, value in document.items() if value not in ("", None)}
 
 
 def _image_as_yaml(image: BundleImage) -> dict[str, str]:
-    platforms = image.platforms
-    document = {
-        "image": str(image.reference),
-        "arch": ",".join(map(str, platforms.architectures)) or "all",
-        "os": ",".join(platforms.systems) or "all",
-    }
-    if image.source != image.reference:
-        path = image.source.repository.removesuffix(image.reference.repository).rstrip("/")
-        document["source"] = f"{image.source.registry}/{path}".rstrip("/")
-    return document
+    said = {row.setting: row.dump_image(image) for row in SETTINGS if row.dump_image}
+    return {"image": str(image.reference), **{key: value for key, value in said.items() if value is not None}}

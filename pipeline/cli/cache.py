@@ -1,81 +1,35 @@
 """``image-tools cache``: what is in a cache and which bundle needs it; removing what none needs.
 
-In come the arguments after ``cache``, out goes text or JSON on standard output. Raises UsageError, EnvironmentProblem.
+Prints text or JSON on standard output. Raises UsageError, EnvironmentProblem.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.acts.prune import BundleUse, Inventory, Unused, prune, take_inventory
-from pipeline.cli.go_flags import Flag, FlagSet, HelpWanted, Value
-from pipeline.config import settings
-from pipeline.core.bundle import DEFAULT_CACHE
-from pipeline.core.errors import EXIT_OK, UsageError
+from pipeline.cli.arguments import JSON
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
+from pipeline.config.flag import Flag
+from pipeline.config.settings import KEYS, absolute
+from pipeline.core.errors import EXIT_OK
 from pipeline.core.file_lock import LockHolder, lock_holder
 from pipeline.storage import locks
 from pipeline.storage.cache import Cache
-from pipeline.ui.terminal import bytes_text, harmless, start_logging
-
-USAGE = """\
-Usage:
-  image-tools cache info          what belongs to which bundle, and what to none
-  image-tools cache prune         remove what belongs to no bundle
-  image-tools cache COMMAND -h    all flags of a command
-
-A bundle is what was saved to one destination; it is known until it is forgotten, wherever its archive has gone.
-"""
-EXAMPLES = """
-Examples:
-  image-tools cache info
-  image-tools cache prune -dry-run
-  image-tools cache prune -forget saved-images.tar.gz
-"""
-_CACHE = Flag("cache", DEFAULT_CACHE, "cache folder")
-_INFO = FlagSet("cache info", (_CACHE, Flag("json", False, "print one JSON document")))
-_PRUNE = FlagSet(
-    "cache prune",
-    (
-        _CACHE,
-        Flag("dry-run", False, "print what would be removed, and remove nothing"),
-        Flag("forget", "", "bundles to forget first, by destination or id, separate with ','; their archives stay"),
-        Flag("wait", False, "wait while a run uses the cache"),
-    ),
-)
-FLAG_SETS = {flags.command: flags for flags in (_INFO, _PRUNE)}
+from pipeline.ui.terminal import bytes_text, harmless
 
 
-def run_cache(arguments: Sequence[str]) -> int:
-    """Run one of the commands. Its exit code."""
-    name, rest = (arguments[0], arguments[1:]) if arguments else ("-h", ())
-    if name in ("-h", "-help", "--help", "help"):
-        print(USAGE + EXAMPLES, end="")
-        return EXIT_OK
-    commands = {"info": (_INFO, _info), "prune": (_PRUNE, _prune)}
-    if name not in commands:
-        raise UsageError(f"there is no command 'cache {name}'\n{USAGE.rstrip()}")
-    flags, command = commands[name]
-    try:
-        values, unexpected = flags.parse(rest)
-    except HelpWanted:
-        print(flags.usage() + EXAMPLES, end="")
-        return EXIT_OK
-    if unexpected:
-        raise UsageError(f"unexpected argument '{unexpected[0]}'\nTIP: see 'image-tools cache {name} -h'")
-    start_logging()
-    command(settings.absolute(str(values.get("cache", DEFAULT_CACHE)), Path.cwd()), values)
-    return EXIT_OK
-
-
-def _info(root: Path, values: Mapping[str, Value]) -> None:
+def _info(given: Given, operands: tuple[str, ...]) -> int:
+    root = absolute(given.text("cache"), Path.cwd(), "cache")
     inventory = take_inventory(root)
     holder = lock_holder(inventory.cache.lock_file)
-    if values.get("json"):
+    if given.switch("json"):
         print(json.dumps(_document(inventory, holder), indent=1))
-        return
+        return EXIT_OK
     _print(f"{root}: {len(inventory.blobs)} blobs, {bytes_text(inventory.size)}")
     if holder:
         _print(f"in use by process {holder.pid}, since {holder.since}")
@@ -86,23 +40,39 @@ def _info(root: Path, values: Mapping[str, Value]) -> None:
         _print("(of a bundle something is damaged, so that only temporary files can be told; the next save mends it)")
     elif inventory.unused:
         _print("'image-tools cache prune' removes it")
+    return EXIT_OK
 
 
-def _prune(root: Path, values: Mapping[str, Value]) -> None:
-    dry_run = bool(values.get("dry-run"))
-    forgotten = [name for name in str(values.get("forget", "")).split(",") if name]
+def _prune(given: Given, operands: tuple[str, ...]) -> int:
+    root = absolute(given.text("cache"), Path.cwd(), "cache")
+    forgotten = [name for name in given.text("forget").split(",") if name]
     cache = Cache(root)
     cache.check()
     if not cache.state.is_dir():
         take_inventory(root)  # raises where there is no cache; otherwise there is one that knows no bundle
-    if dry_run:
+    if given.switch("dry-run"):
         _report(take_inventory(root, forgotten), "would remove")
-        return
-    wait = bool(values.get("wait"))
+        return EXIT_OK
+    wait = given.switch("wait")
     with locks.lock_cache(cache, wait=wait), locks.no_readers(cache.root, wait=wait):
         inventory = take_inventory(root, forgotten)
         prune(inventory)
     _print(f"removed {_counted(inventory.unused)}")
+    return EXIT_OK
+
+
+_CACHE = replace(KEYS["cache"], help="cache folder")
+INFO = Body(run=_info, flags=(_CACHE, JSON), examples=("image-tools cache info",))
+PRUNE = Body(
+    run=_prune,
+    flags=(
+        _CACHE,
+        Flag("dry-run", False, "print what would be removed, and remove nothing"),
+        Flag("forget", "", "bundles to forget first, by destination or id, separate with ','; their archives stay"),
+        Flag("wait", False, "wait while a run uses the cache"),
+    ),
+    examples=("image-tools cache prune -dry-run", "image-tools cache prune -forget saved-images.tar.gz"),
+)
 
 
 def _report(inventory: Inventory, verb: str) -> None:

@@ -1,104 +1,116 @@
 """Go's flag syntax, as ``save.md`` documents it: ``-x v``, ``-x=v``, ``--x`` alike, ``-bool`` and ``-bool=false``.
 
-In come arguments, out goes a mapping from flag name to typed value. Wrong input raises ``UsageError`` in Go's words plus a
-hint. Source: Go package ``flag``.
+Takes arguments, returns ``Given``: the typed values of the flags that were given, over their defaults. Flags may stand before
+and after the operands; ``--`` ends them. Wrong input raises ``UsageError`` with a hint. Source: Go package ``flag``.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.config.flag import Flag, Value
 from pipeline.core.errors import UsageError
-
-Value = str | int | bool
-
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-# Not what int() takes: spaces, underscores, the digits of any script, and an error for thousands of them.
-_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 class HelpWanted(Exception):
     """``-h`` or ``-help`` was given."""
 
 
+class Given:
+    """The flags of one command line: values by name, and the defaults of those that were not given."""
+
+    def __init__(
+        self,
+        flags: Sequence[Flag],
+        arguments: Sequence[str],
+        values: Mapping[str, Value],
+        lists: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._defaults = {flag.name: flag.default for flag in flags}
+        self.arguments = tuple(arguments)
+        """As they were typed."""
+        self.values = values
+        """Of the flags that were given: the last value of each."""
+        self._lists = lists
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def only(self, names: Collection[str]) -> Mapping[str, Value]:
+        """The values of these flags, of those that were given."""
+        return {name: value for name, value in self.values.items() if name in names}
+
+    def text(self, name: str) -> str:
+        return str(self.values.get(name, self._defaults[name]))
+
+    def number(self, name: str) -> int:
+        return int(self.values.get(name, self._defaults[name]))
+
+    def switch(self, name: str) -> bool:
+        return bool(self.values.get(name, self._defaults[name]))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """All values of a flag that adds up, without empty ones, each once."""
+        return tuple(dict.fromkeys(filter(None, self._lists.get(name, ()))))
+
+
 @dataclass(frozen=True)
-class Flag:
-    """One flag. The type of ``default`` is the type of its values; zero values are not shown."""
+class Arguments:
+    """A command line as it was read. ``replaced`` are the flags whose last value replaced another one."""
 
-    name: str
-    default: Value
-    help: str
-
-    def parse(self, text: str) -> Value:
-        if isinstance(self.default, bool):
-            if text in _TRUE:
-                return True
-            if text in _FALSE:
-                return False
-            raise UsageError(f'invalid boolean value "{text}" for -{self.name}: use true or false')
-        if isinstance(self.default, int):
-            if not _NUMBER.fullmatch(text):
-                raise UsageError(f'invalid value "{text}" for flag -{self.name}: not a whole number')
-            return int(text)
-        return text
-
-    def kind_and_default(self) -> tuple[str, str]:
-        """``string``, `` (default "x")``; empty where there is nothing to say."""
-        kind = "" if isinstance(self.default, bool) else "int" if isinstance(self.default, int) else "string"
-        if not self.default:
-            return kind, ""
-        shown = f'"{self.default}"' if kind == "string" else str(self.default).lower()
-        return kind, f" (default {shown})"
-
-    def usage(self) -> str:
-        kind, default = self.kind_and_default()
-        return f"  -{self.name}{' ' if kind else ''}{kind}\n        {self.help}{default}\n"
+    given: Given
+    operands: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class FlagSet:
-    """The flags of one command."""
+def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") -> Arguments:
+    """Read a command line. Raises UsageError, and HelpWanted where help is asked for."""
+    known = {flag.name: flag for flag in flags}
+    values: dict[str, Value] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    operands: list[str] = []
+    replaced: dict[str, None] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            operands += rest
+            break
+        if not argument.startswith("-") or argument == "-":
+            operands.append(argument)
+            continue
+        name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
+        if not name or name.startswith("-"):
+            raise UsageError(f"bad flag syntax: {argument}")
+        if name in ("h", "help"):
+            raise HelpWanted
+        if name not in known:
+            raise _not_defined(name, known, command)
+        flag = known[name]
+        if not equals and not flag.takes_value:
+            text = "true"
+        elif not equals:
+            if not rest:
+                raise UsageError(f"flag needs an argument: -{name}")
+            text = rest.pop(0)
+        value = flag.parse(text)
+        if flag.adds_up:
+            lists[name] = (*lists.get(name, ()), str(value))
+        elif values.get(name, value) != value:
+            replaced[name] = None
+        values[name] = value
+    return Arguments(Given(flags, arguments, values, lists), tuple(operands), tuple(replaced))
 
-    command: str
-    flags: tuple[Flag, ...]
 
-    def usage(self) -> str:
-        """Help in the shape of Go's ``PrintDefaults``."""
-        return f"Usage of {self.command}:\n" + "".join(f.usage() for f in sorted(self.flags, key=lambda f: f.name))
+def usage(command: str, flags: Sequence[Flag]) -> str:
+    """Help in the shape of Go's ``PrintDefaults``."""
+    return f"Usage of {command}:\n" + "".join(flag.usage() for flag in sorted(flags, key=lambda flag: flag.name))
 
-    def parse(self, arguments: Sequence[str]) -> tuple[Mapping[str, Value], tuple[str, ...]]:
-        """Values of the flags that were given (not the defaults), and what is left after the first non-flag.
 
-        Raises UsageError, and HelpWanted where help is asked for.
-        """
-        known = {flag.name: flag for flag in self.flags}
-        values: dict[str, Value] = {}
-        rest = list(arguments)
-        while rest and rest[0].startswith("-") and rest[0] != "-":
-            argument = rest.pop(0)
-            if argument == "--":
-                break
-            name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
-            if not name or name.startswith("-"):
-                raise UsageError(f"bad flag syntax: {argument}")
-            if name in ("h", "help"):
-                raise HelpWanted
-            if name not in known:
-                raise UsageError(f"flag provided but not defined: -{name}{self._suggestion(name)}")
-            flag = known[name]
-            if not equals and isinstance(flag.default, bool):
-                text = "true"
-            elif not equals:
-                if not rest:
-                    raise UsageError(f"flag needs an argument: -{name}")
-                text = rest.pop(0)
-            values[name] = flag.parse(text)
-        return values, tuple(rest)
-
-    def _suggestion(self, name: str) -> str:
-        close = difflib.get_close_matches(name, [f.name for f in self.flags], n=1)
-        return f" (did you mean -{close[0]}?)" if close else f"\nTIP: see 'image-tools {self.command} -h'"
+def _not_defined(name: str, known: Collection[str], command: str) -> UsageError:
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f" (did you mean -{close[0]}?)" if close else ""
+    tip = "" if close else f"see 'image-tools {command} -h'"
+    return UsageError(f"flag provided but not defined: -{name}{guess}", tip=tip)

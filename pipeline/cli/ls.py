@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from pipeline.cli.arguments import DEBUG, JSON, parse, print_json, print_lines
-from pipeline.cli.go_flags import FlagSet
+from pipeline.cli.arguments import DEBUG, JSON, one_source, print_json, print_lines
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
 from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
 from pipeline.reader.contents import open_contents
 from pipeline.reader.listing import ListedImage, ListedReferrer, Listing, make_listing
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, kind_text, referrers_text
 
-FLAGS = FlagSet("ls", (DEBUG, JSON))
-ABOUT = """
-image-tools ls SOURCE lists the images in SOURCE: an archive, volumes (the name of one, or what
-they have in common), or a folder. Nothing is unpacked.
 
-Examples:
-  image-tools ls saved-images.tar.gz
-  image-tools ls saved-images.tar.gz -json
-"""
-
-
-def run(arguments: Sequence[str]) -> int:
-    given = parse(FLAGS, arguments, ABOUT)
-    if isinstance(given, int):
-        return given
-    values, source = given
+def _run(given: Given, operands: tuple[str, ...]) -> int:
+    source = one_source(operands, "ls")
     with locks.reading(source):
         listing = make_listing(open_contents(source))
-    if values.get("json"):
+    if given.switch("json"):
         print_json(listing.to_json())
     else:
         print_lines(*_lines(listing))
     return EXIT_OK if listing.is_whole else EXIT_SOME_FAILED
+
+
+BODY = Body(
+    run=_run,
+    flags=(DEBUG, JSON),
+    about="""
+image-tools ls SOURCE lists the images in SOURCE: an archive, volumes (the name of one, or what
+they have in common), or a folder. Nothing is unpacked.
+""",
+    examples=("image-tools ls saved-images.tar.gz", "image-tools ls saved-images.tar.gz -json"),
+    takes_files=True,
+)
 
 
 def _lines(listing: Listing) -> Iterator[str]:

@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 
 from pipeline import __version__
-from pipeline.cli.catalogue import COMMANDS, Command
-from pipeline.cli.go_flags import Flag
+from pipeline.cli.catalogue import COMMANDS
+from pipeline.cli.command import Body, Command
+from pipeline.cli.go_flags import Given
+from pipeline.config.flag import Flag
+from pipeline.core.errors import EXIT_OK
 
 EXIT_CODES = (
     ("0", "all images were saved or loaded; all is intact"),
@@ -81,3 +84,11 @@ def _text(text: str) -> str:
 
 def _roff(text: str) -> str:
     return text.replace("\\", r"\e").replace("-", r"\-")
+
+
+def _run(given: Given, operands: tuple[str, ...]) -> int:
+    print(page(), end="")
+    return EXIT_OK
+
+
+BODY = Body(run=_run)

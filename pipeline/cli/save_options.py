@@ -1,55 +1,55 @@
-"""The flags of ``save`` become an ``SaveOptions``: bundles, and how this run treats them.
+"""The flags of ``save`` become ``SaveOptions``: bundles, and how this run treats them.
 
-In come the arguments, out goes an ``SaveOptions``. The image list is read here; ``settings`` checks all the rest.
+Takes the flags that were given, and reads the image lists. ``config`` checks all the rest.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cli.go_flags import Flag, FlagSet, Value
-from pipeline.config import digest_lock, settings
-from pipeline.config.settings import SETTINGS, Settings
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
+from pipeline.cli.go_flags import Given
+from pipeline.config import bundle_maker, digest_lock
+from pipeline.config.flag import Flag
+from pipeline.config.settings import SETTINGS, Settings, absolute
 from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import InputError, UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.log import log
-from pipeline.ui import terminal
 from pipeline.ui.report import check_name
 
 STANDARD_INPUT = "-"
 
-SAVE_FLAGS = FlagSet(
-    "save",
-    (
-        *(Flag(setting.flag, setting.default, setting.help) for setting in SETTINGS),
-        Flag("bundle", "", "which bundles of the -config file to save, separate with ',' (default all)"),
-        Flag("config", "", "bundle definition file (YAML); other flags override what it says"),
-        Flag("debug", False, "enable the debug output"),
-        Flag("dry-run", False, "resolve the images and print the plan with sizes, but fetch no layer"),
-        Flag("f", "", "image list file"),
-        Flag("force", False, "go on where the disk seems too small, and replace a bundle that holds more than the new one"),
-        Flag("lock", False, "write the digests that were saved to a lock file beside the definition or list"),
-        Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
-        Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'"),
-        Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'"),
-        Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'"),
-        Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),
-        Flag("wait", False, "wait while another run uses the cache or the destination"),
-    ),
+BUNDLE = Flag("bundle", "", "which bundles of the -config file to save, separate with ',' (default all)")
+CONFIG = Flag("config", "", "bundle definition file (YAML); other flags override what it says", place="file")
+SAVE_FLAGS: tuple[Flag, ...] = (
+    *SETTINGS,
+    BUNDLE,
+    CONFIG,
+    DEBUG,
+    Flag("dry-run", False, "resolve the images and print the plan with sizes, but fetch no layer"),
+    LIST,
+    Flag("force", False, "go on where the disk seems too small, and replace a bundle that holds more than the new one"),
+    Flag("lock", False, "write the digests that were saved to a lock file beside the definition or list"),
+    Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
+    LOG_FORMAT,
+    PROGRESS,
+    Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'", place="file"),
+    Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),
+    Flag("wait", False, "wait while another run uses the cache or the destination"),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SaveOptions:
-    """Bundles and how this run treats them. ``list_file`` is None where the list came from standard input."""
+    """Bundles and how this run treats them. ``list_files`` is empty where the list came from standard input."""
 
     bundles: tuple[Bundle, ...]
-    list_file: Path | None
+    list_files: tuple[Path, ...]
     platforms: PlatformFilter
     """For images that are still to be typed, as is ``source``."""
     source: str
@@ -64,126 +64,137 @@ class SaveOptions:
     report: Path | None
 
 
-def start_logging(values: Mapping[str, Value]) -> None:
-    """Raises UsageError for a format that there is not."""
-    style = _one_of("log-format", values, terminal.FORMATS)
-    terminal.start_logging(bool(values.get("debug")), style)
-
-
-def _one_of(flag: str, values: Mapping[str, Value], valid: Sequence[str]) -> str:
-    value = str(values.get(flag, valid[0]))
-    if value not in valid:
-        raise UsageError(f'invalid value "{value}" for -{flag}: use one of {", ".join(valid)}')
-    return value
-
-
-def read(values: Mapping[str, Value], rest: Sequence[str]) -> SaveOptions:
-    """The order that the flags of ``save`` give. Raises UsageError, InputError."""
-    if rest:
-        raise UsageError(f"unexpected argument '{rest[0]}'\nTIP: an image list is given with -f, see 'image-tools save -h'")
-    given = {setting.key: values[setting.flag] for setting in SETTINGS if setting.flag in values}
-    chosen = Settings(given, Path.cwd())
-    platforms, source = settings.platforms(chosen), settings.source(chosen)
-    list_file, interactive = None, False
-    if values.get("config"):
-        bundles = _from_definition(values, chosen)
-    else:
-        if values.get("bundle"):
-            raise UsageError("-bundle goes with -config: a list is one bundle")
-        lines, list_file, interactive = _lines(str(values.get("f", "")))
-        images = bundle.images(lines, source, platforms)
-        bundles = (_from_list(values, chosen, images, list_file),)
-    switches = {name: bool(values.get(name)) for name in ("force", "lock", "locked", "verify", "wait")}
-    order = SaveOptions(
-        bundles,
-        list_file,
-        platforms,
-        source,
-        interactive,
-        bool(values.get("dry-run")),
-        progress=_one_of("progress", values, terminal.MODES),
-        report=_report(values),
-        **switches,
+def read(given: Given) -> SaveOptions:
+    """What the flags of ``save`` ask for. Raises UsageError, InputError."""
+    settings = chosen(given.values)
+    bundles, list_files, interactive = read_bundles(given, settings)
+    options = SaveOptions(
+        bundles=bundles,
+        list_files=list_files,
+        platforms=bundle_maker.platforms(settings),
+        source=settings.text("source"),
+        interactive=interactive,
+        dry_run=given.switch("dry-run"),
+        force=given.switch("force"),
+        lock=given.switch("lock"),
+        locked=given.switch("locked"),
+        verify=given.switch("verify"),
+        wait=given.switch("wait"),
+        progress=given.text("progress"),
+        report=_report(given.text("report")),
     )
-    if (order.lock or order.locked) and any(each.lock_file is None for each in bundles):
-        raise UsageError("-lock and -locked need a list file (-f) or a definition (-config), beside which the lock lies")
-    if order.lock and (order.locked or order.dry_run):
-        other = "-locked" if order.locked else "-dry-run"
-        raise UsageError(f"-lock and {other} exclude each other: a lock says what a save found and saved")
-    if order.verify and order.dry_run:
-        raise UsageError(
-            "-verify and -dry-run exclude each other: what is damaged is packed again, and -dry-run packs nothing\n"
-            "TIP: 'image-tools verify PATH' only looks"
-        )
-    if order.report and len(bundles) > 1:
-        raise UsageError("-report names one file, but there are several bundles\nTIP: choose one with -bundle")
+    _check(options)
     for each in bundles:
-        _check_files(each, list_file, order.report)
-    return replace(order, bundles=digest_lock.apply(bundles)) if order.locked else order
+        _check_files(each, list_files, options.report)
+    return replace(options, bundles=digest_lock.apply(bundles)) if options.locked else options
 
 
-def _report(values: Mapping[str, Value]) -> Path | None:
-    if not values.get("report"):
+def read_bundles(given: Given, settings: Settings) -> tuple[tuple[Bundle, ...], tuple[Path, ...], bool]:
+    """The bundles, the list files that they come from, and whether the images are still to be typed."""
+    if given.text("config"):
+        return _from_definition(given, settings), (), False
+    if given.text("bundle"):
+        raise UsageError("it goes with -config: a list is one bundle", setting="bundle")
+    names = given.texts("f")
+    if not names and sys.stdin is not None and sys.stdin.isatty():
+        return (_from_list(settings, (), (), named=False),), (), True
+    lines, list_files = read_lists(names or (STANDARD_INPUT,))
+    images = bundle.images(lines, settings.text("source"), bundle_maker.platforms(settings))
+    return (_from_list(settings, images, list_files, named=bool(names)),), list_files, False
+
+
+def _check(options: SaveOptions) -> None:
+    """What excludes each other."""
+    if (options.lock or options.locked) and any(each.lock_file is None for each in options.bundles):
+        raise UsageError("-lock and -locked need a list file (-f) or a definition (-config), beside which the lock lies")
+    if options.lock and (options.locked or options.dry_run):
+        other = "-locked" if options.locked else "-dry-run"
+        raise UsageError(f"-lock and {other} exclude each other: a lock says what a save found and saved")
+    if options.verify and options.dry_run:
+        raise UsageError(
+            "-verify and -dry-run exclude each other: what is damaged is packed again, and -dry-run packs nothing",
+            tip="'image-tools verify PATH' only looks",
+        )
+    if options.dry_run and options.interactive:
+        raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
+    if options.report and len(options.bundles) > 1:
+        raise _names_one_file("report")
+
+
+def _names_one_file(setting: str) -> UsageError:
+    return UsageError("it names one file, but there are several bundles", tip="choose one with -bundle", setting=setting)
+
+
+def _report(name: str) -> Path | None:
+    if not name:
         return None
-    path = settings.absolute(str(values["report"]), Path.cwd())
-    settings.refuse_device("-report", path)
+    path = absolute(name, Path.cwd(), "report")
+    for problem in bundle_maker.device_problem(path, "report"):
+        raise problem
     check_name(path)
     return path
 
 
-def _check_files(bundle: Bundle, list_file: Path | None, report: Path | None) -> None:
+def _check_files(bundle: Bundle, list_files: Sequence[Path], report: Path | None) -> None:
     """The failed list is removed when nothing failed, destination and report are replaced: none may be another's file."""
     destination, failed_list = bundle.output.destination, bundle.failed_list
     if failed_list in (destination, bundle.output.checksum_file, bundle.cache) or failed_list.is_dir():
-        raise UsageError(f"-o {failed_list} is a folder, or what the bundle is written to\nTIP: name another file with -o")
-    others = (destination, bundle.output.checksum_file, failed_list, list_file, bundle.lock_file)
-    if report is not None and (report in others or report.is_dir() or report.is_relative_to(bundle.cache)):
-        what = "is a folder, lies in the cache, or is another file of this run"
-        raise UsageError(f"-report {report} {what}\nTIP: name another file with -report")
-    if list_file in (destination, bundle.output.checksum_file):
-        raise UsageError(f"-d {destination} would replace the image list\nTIP: name another file with -d")
+        raise UsageError(
+            f"{failed_list} is a folder, or what the bundle is written to", tip="name another file", setting="failed-list"
+        )
+    if destination in list_files:
+        raise UsageError(f"{destination} would replace the image list", tip="name another file", setting="destination")
+    ours = (destination, bundle.output.checksum_file, failed_list, bundle.lock_file, *list_files)
+    is_below = report is not None and (report.is_relative_to(bundle.cache) or report.is_relative_to(destination))
+    if report is not None and (report in ours or is_below or report.is_dir()):
+        what = "a folder" if report.is_dir() else "in the bundle" if is_below else "another of this run's files"
+        raise UsageError(f"{report} is {what}", tip="name another file", setting="report")
 
 
-def _from_list(
-    values: Mapping[str, Value], chosen: Settings, images: tuple[BundleImage, ...], list_file: Path | None
-) -> Bundle:
-    lock_file = list_file.with_name(f"{list_file.name}{digest_lock.SUFFIX}") if list_file else None
-    made = settings.make_bundle(chosen, images, lock_file=lock_file)
-    if not values.get("f") and made.jobs > 1:
+def _from_list(settings: Settings, images: tuple[BundleImage, ...], list_files: Sequence[Path], named: bool) -> Bundle:
+    lock_file = list_files[0].with_name(f"{list_files[0].name}{digest_lock.SUFFIX}") if list_files else None
+    made = bundle_maker.make_bundle(settings, images, lock_file=lock_file)
+    if not named and made.jobs > 1:
         log.warning("-j %d: images from standard input are copied one by one; '-f -' reads a list with all jobs", made.jobs)
         return replace(made, jobs=1)
     return made
 
 
-def _from_definition(values: Mapping[str, Value], chosen: Settings) -> tuple[Bundle, ...]:
-    if values.get("f"):
+def _from_definition(given: Given, settings: Settings) -> tuple[Bundle, ...]:
+    if given.text("f"):
         raise UsageError("-f and -config exclude each other: the definition says what is in the bundle")
     from pipeline.config.definition import load
 
-    names = [name for name in str(values.get("bundle", "")).split(",") if name]
-    definition = load(Path(str(values["config"])), chosen.absolute_values(), names)
+    names = [name for name in given.text("bundle").split(",") if name]
+    definition = load(Path(given.text("config")), settings.absolute_values(), names)
     known = {each.name: each for each in definition.bundles}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{definition.path} has no bundle {', '.join(unknown)}; it has {', '.join(known)}")
     bundles = tuple(known[name] for name in names) or definition.bundles
-    for key, flag in (("destination", "-d"), ("failed-list", "-o")):
-        if chosen.given(key) and len(bundles) > 1:
-            raise UsageError(f"{flag} names one file, but there are several bundles\nTIP: choose one with -bundle")
+    for key in ("destination", "failed-list"):
+        if settings.given(key) and len(bundles) > 1:
+            raise _names_one_file(key)
     return bundles
 
 
-def _lines(name: str) -> tuple[tuple[Line, ...], Path | None, bool]:
-    """The image list, the file it came from, and whether it is still to be typed."""
-    if not name and sys.stdin is not None and sys.stdin.isatty():
-        return (), None, True
-    if name in ("", STANDARD_INPUT):
-        data = sys.stdin.buffer.read() if sys.stdin is not None else b""
-        return image_list.parse(data, "standard input"), None, False
-    path = settings.absolute(name, Path.cwd())
+def read_lists(names: Sequence[str]) -> tuple[tuple[Line, ...], tuple[Path, ...]]:
+    """The images of all lists (``-`` is standard input), each at its first place, and the files that they came from."""
+    texts: list[tuple[bytes, str]] = []
+    paths: list[Path] = []
+    for name in names:
+        if name == STANDARD_INPUT:
+            texts.append((sys.stdin.buffer.read() if sys.stdin is not None else b"", "standard input"))
+            continue
+        texts.append((_read(name), name))
+        paths.append(absolute(name, Path.cwd(), "f"))
+    return image_list.parse_all(texts), tuple(paths)
+
+
+def _read(name: str) -> bytes:
     try:
-        # Not path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
-        data = Path(name).expanduser().read_bytes()
-    except OSError as error:
-        raise InputError([f"cannot read the image list {name}: {error.strerror}"]) from error
-    return image_list.parse(data, name), path, False
+        # Not its absolute path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
+        return Path(name).expanduser().read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError([f"cannot read the image list {name}: {reason}"]) from error

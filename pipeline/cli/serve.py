@@ -6,12 +6,13 @@ import contextlib
 import ipaddress
 import re
 import ssl
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.cli.arguments import DEBUG, parse
-from pipeline.cli.go_flags import Flag, FlagSet, Value
+from pipeline.cli.arguments import DEBUG, one_source
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
+from pipeline.config.flag import Flag
 from pipeline.core.errors import EXIT_OK, InputError, Interrupted, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
@@ -21,37 +22,14 @@ from pipeline.storage import locks
 from pipeline.ui.terminal import harmless, referrers_text
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
-FLAGS = FlagSet(
-    "serve",
-    (
-        DEBUG,
-        Flag("listen", DEFAULT_LISTEN, "address to listen on; port 0 takes a free one, host 0.0.0.0 or [::] all interfaces"),
-        Flag("password-file", "", "file with the password of -user, on its first line"),
-        Flag("tls-cert", "", "certificate file (PEM, with its chain); goes with -tls-key"),
-        Flag("tls-key", "", "file with the key of the certificate (PEM)"),
-        Flag("user", "", "ask for a login with this name; goes with -password-file"),
-    ),
-)
-ABOUT = """
-image-tools serve SOURCE is a registry with the images in SOURCE (an archive, volumes, or a
-folder), for everything that can pull. Nothing is unpacked, nothing can be changed. Ctrl-C ends it.
-
-Examples:
-  image-tools serve saved-images.tar.gz
-  image-tools serve /media/stick/saved-images.tar.gz.part0 -listen 0.0.0.0:5000 \\
-      -tls-cert server.pem -tls-key server.key -user reader -password-file password.txt
-"""
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):([0-9]{1,5})")
 _POLL = 3600.0
 
 
-def run(arguments: Sequence[str]) -> int:
-    given = parse(FLAGS, arguments, ABOUT)
-    if isinstance(given, int):
-        return given
-    values, source = given
-    host, port = _address(str(values.get("listen", DEFAULT_LISTEN)))
-    tls, login = _tls(values), _login(values)
+def _run(given: Given, operands: tuple[str, ...]) -> int:
+    source = one_source(operands, "serve")
+    host, port = _address(given.text("listen"))
+    tls, login = _tls(given), _login(given)
     if login and not tls and not _is_loopback(host):
         log.warning("passwords and images go over the network as they are: see -tls-cert")
     interruption = Interruption()
@@ -69,6 +47,29 @@ def run(arguments: Sequence[str]) -> int:
                 interruption.sleep(_POLL)
     # This is how it is meant to end.
     return EXIT_OK
+
+
+BODY = Body(
+    run=_run,
+    flags=(
+        DEBUG,
+        Flag("listen", DEFAULT_LISTEN, "address to listen on; port 0 takes a free one, host 0.0.0.0 or [::] all interfaces"),
+        Flag("password-file", "", "file with the password of -user, on its first line", place="file"),
+        Flag("tls-cert", "", "certificate file (PEM, with its chain); goes with -tls-key", place="file"),
+        Flag("tls-key", "", "file with the key of the certificate (PEM)", place="file"),
+        Flag("user", "", "ask for a login with this name; goes with -password-file"),
+    ),
+    about="""
+image-tools serve SOURCE is a registry with the images in SOURCE (an archive, volumes, or a
+folder), for everything that can pull. Nothing is unpacked, nothing can be changed. Ctrl-C ends it.
+""",
+    examples=(
+        "image-tools serve saved-images.tar.gz",
+        """image-tools serve /media/stick/saved-images.tar.gz.part0 -listen 0.0.0.0:5000 \\
+      -tls-cert server.pem -tls-key server.key -user reader -password-file password.txt""",
+    ),
+    takes_files=True,
+)
 
 
 def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool) -> None:
@@ -90,7 +91,8 @@ def _log_request(method: str, path: str, status: int) -> None:
 def _address(text: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match[2]) > 65535:
-        raise UsageError(f'invalid address "{harmless(text)}" for -listen: use host:port, e.g. {DEFAULT_LISTEN}')
+        problem = f'invalid address "{harmless(text)}": use host:port, e.g. {DEFAULT_LISTEN}'
+        raise UsageError(problem, setting="listen")
     return match[1].strip("[]") or "0.0.0.0", int(match[2])
 
 
@@ -101,24 +103,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _tls(values: Mapping[str, Value]) -> tuple[Path, Path] | None:
-    certificate, key = (str(values.get(flag, "")) for flag in ("tls-cert", "tls-key"))
+def _tls(given: Given) -> tuple[Path, Path] | None:
+    certificate, key = (given.text(flag) for flag in ("tls-cert", "tls-key"))
     if not certificate and not key:
         return None
     if not certificate or not key:
         raise UsageError("-tls-cert and -tls-key go together")
     for flag, name in (("tls-cert", certificate), ("tls-key", key)):
         if not Path(name).is_file():
-            raise UsageError(f"-{flag} {name}: there is no such file")
+            raise UsageError(f"{name}: there is no such file", setting=flag)
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise InputError([f"{certificate} and {key} are no certificate with its key: {error}"]) from error
+        raise InputError([f"{certificate} and {key} are not a certificate with its key: {error}"]) from error
     return Path(certificate), Path(key)
 
 
-def _login(values: Mapping[str, Value]) -> tuple[str, str] | None:
-    user, name = (str(values.get(flag, "")) for flag in ("user", "password-file"))
+def _login(given: Given) -> tuple[str, str] | None:
+    user, name = (given.text(flag) for flag in ("user", "password-file"))
     if not user and not name:
         return None
     if not user or not name or ":" in user:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cli.arguments import ACCESS, DEBUG, JSON, PROJECT, chosen, default_project, parse, print_json, print_lines
-from pipeline.cli.go_flags import Flag, FlagSet, Value
+from pipeline.cli.arguments import ACCESS, DEBUG, JSON, PROJECT, chosen, default_project, one_source, print_json, print_lines
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
-from pipeline.config import settings
+from pipeline.config import bundle_maker
+from pipeline.config.flag import Flag
+from pipeline.config.settings import KEYS
 from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
 from pipeline.core.interruption import Interruption
-from pipeline.core.reference import Reference
+from pipeline.core.reference import Reference, parse_source
 from pipeline.reader.contents import BundledImage, open_contents
 from pipeline.reader.verify import Report, check, compare
 from pipeline.registry import harbor
@@ -22,63 +26,69 @@ from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text
 
-FLAGS = FlagSet(
-    "verify",
-    (
-        *ACCESS,
-        DEBUG,
-        PROJECT,
-        Flag("j", 0, f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"),
-        JSON,
-        Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
-        Flag("repo-type", "", "repository type, can be 'harbor': images have the names that load gave them there"),
-    ),
-)
-ABOUT = """
-image-tools verify SOURCE reads all of SOURCE (an archive, volumes, or a folder) and reports
-everything that is damaged or missing, and which images that breaks. With -registry it asks
-the registry whether all images of SOURCE are there, bit for bit.
-
-Examples:
-  image-tools verify saved-images.tar.gz
-  image-tools verify saved-images.tar.gz -registry registry.internal:5000
-"""
+JOBS_HELP = f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"
 SHOWN = 8
 """Images that a fault breaks, by name; the rest are counted. JSON has them all."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    given = parse(FLAGS, arguments, ABOUT)
-    if isinstance(given, int):
-        return given
-    values, source = given
+def _run(given: Given, operands: tuple[str, ...]) -> int:
+    source = one_source(operands, "verify")
     interruption = Interruption()
     with stopping(interruption), locks.reading(source, sleep=interruption.sleep):
-        report = _report(values, source, interruption)
-    if values.get("json"):
+        report = _report(given, source, interruption)
+    if given.switch("json"):
         print_json(report.to_json())
     else:
-        print_lines(*_lines(report, bool(values.get("registry"))))
+        print_lines(*_lines(report, bool(given.text("registry"))))
     if not report.is_readable:
         return EXIT_COULD_NOT
     return EXIT_SOME_FAILED if report.faults else EXIT_OK
 
 
-def _report(values: Mapping[str, Value], source: Path, interruption: Interruption) -> Report:
-    given = chosen(values)
-    if values.get("registry"):
-        registry = settings.check_source(str(values["registry"]))
-        jobs = settings.jobs(given) if given.given("jobs") else 4
-        access = settings.access(given)
+BODY = Body(
+    run=_run,
+    flags=(
+        *ACCESS,
+        DEBUG,
+        PROJECT,
+        replace(KEYS["jobs"], default=0, help=JOBS_HELP),
+        JSON,
+        Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
+        Flag(
+            "repo-type",
+            "",
+            "repository type, can be 'harbor': images have the names that load gave them there",
+            choices=("harbor",),
+        ),
+    ),
+    about="""
+image-tools verify SOURCE reads all of SOURCE (an archive, volumes, or a folder) and reports
+everything that is damaged or missing, and which images that breaks. With -registry it asks
+the registry whether all images of SOURCE are there, bit for bit.
+""",
+    examples=(
+        "image-tools verify saved-images.tar.gz",
+        "image-tools verify saved-images.tar.gz -registry registry.internal:5000",
+    ),
+    takes_files=True,
+)
+
+
+def _report(given: Given, source: Path, interruption: Interruption) -> Report:
+    settings = chosen(given.only({*(row.name for row in ACCESS), "j"}))
+    if given.text("registry"):
+        registry = parse_source(given.text("registry"))
+        jobs = settings.number("jobs") if settings.given("jobs") else 4
+        access = bundle_maker.access(settings)
         skopeo = Skopeo(access, interruption)
         distribution = Distribution(access, interruption, connections=2 * jobs, mirrors=False, attempts=skopeo.attempts)
-        project = default_project(values)
+        project = default_project(given)
 
         def place(image: BundledImage) -> Reference:
             return harbor.place(image, registry, project) if project else image.at(registry)
 
         return compare(open_contents(source, interruption.check), place, skopeo, distribution, jobs, interruption)
-    jobs = settings.jobs(given) if given.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
+    jobs = settings.number("jobs") if settings.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
     return check(source, jobs, interruption)
 
 

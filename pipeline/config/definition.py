@@ -1,6 +1,6 @@
 """Bundle definitions: a YAML file becomes bundles, or all that is wrong with it at once, with line and column.
 
-``keys`` describes what may stand in a definition; ``schema`` makes the JSON Schema of editors from the same tables. Paths are
+``settings.KEYS`` says what a bundle may set; ``schema`` makes the JSON Schema of editors from the same table. Paths are
 relative to the file. ``${NAME}`` is replaced where ``environment`` declares NAME, and nowhere else. Unknown keys, wrong types
 and bad references are all reported, with the nearest valid key.
 """
@@ -16,28 +16,19 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.config import digest_lock, settings
-from pipeline.config.keys import (
-    IMAGE_KEYS,
-    KEYS,
-    LISTS,
-    NAME,
-    NUMBERS,
-    VARIABLE_NAME,
-    asked_platforms,
-    check,
-    from_text,
-    in_keys,
-)
-from pipeline.config.settings import PATHS, Settings
+from pipeline.config import bundle_maker, digest_lock
+from pipeline.config.flag import Value, either
+from pipeline.config.settings import IMAGE_KEYS, KEYS, Setting, Settings, absolute
 from pipeline.config.yaml_document import Document, Entry, kind, nearest, shown
 from pipeline.core import bundle, image_list
-from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
+from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import InputError, UsageError
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+"""Of a bundle."""
+VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
-_TYPES = {bool: "true or false", int: "a whole number"}
 _T = TypeVar("_T")
 
 
@@ -53,12 +44,9 @@ class Definition:
 def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collection[str] = ()) -> Definition:
     """Read a definition. Raises InputError, with all that is wrong.
 
-    ``overrides`` (from flags, with absolute paths) win over what it says, of the bundles ``only``, or of all. What is wrong
-    with them is raised in the words of flags, as UsageError or InputError.
+    ``overrides`` (from flags, checked, with absolute paths) win over what it says, of the bundles ``only``, or of all. Raises
+    UsageError where an override does not fit the rest.
     """
-    for key, value in (overrides or {}).items():
-        if key != "jobs":  # too many are no error there
-            check(key, value)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -159,25 +147,18 @@ class _Reader:
         values: dict[str, Any],
         given: Mapping[str, _Given],
     ) -> Bundle | None:
-        """Each setting that does not fit is reported where it stands, and left out, to find the next one."""
-        while True:
-            try:
-                return settings.make_bundle(
-                    Settings(values, self._base), images, name, self._base / f"{name}{digest_lock.SUFFIX}"
-                )
-            except (InputError, UsageError) as error:
-                text, keys = in_keys(error)
-                if any(key in self._overrides for key in keys):
-                    raise
-                if "part" in keys and "part" not in given:
-                    text, keys = text.replace("'part'", "'part-size'"), ["part-size", "part"]
-                places = [given[key].node for key in keys if key in given]
-                self._problem(places[0] if places else node, text)
-                wrong = [key for key in keys if key in values]
-                if not wrong:
-                    return None
-                for key in wrong[:1] if "part" not in wrong else ("part", "part-size"):
-                    values.pop(key, None)
+        """None, and problems, each where its setting stands, where the settings do not fit together."""
+        settings = Settings(values, self._base)
+        found = list(bundle_maker.problems(settings, name))
+        for problem in found:
+            if problem.setting in self._overrides and self._is_overridden(name):
+                raise problem
+            self._problem(given[problem.setting].node if problem.setting in given else node, said(problem))
+        lock_file = self._base / f"{name}{digest_lock.SUFFIX}"
+        return None if found else bundle_maker.make_bundle(settings, images, name, lock_file)
+
+    def _is_overridden(self, name: str) -> bool:
+        return not self._only or name in self._only
 
     def _values(self, given: Mapping[str, _Given], name: str) -> dict[str, Any]:
         """What holds for the bundle ``name``: flags, then its own settings, then the defaults of the file."""
@@ -185,7 +166,7 @@ class _Reader:
         # A definition cuts a bundle by naming the size; on the command line, -part does.
         if not values.setdefault("part", "part-size" in values):
             values.pop("part-size", None)
-        return values if self._only and name not in self._only else {**values, **self._overrides}
+        return {**values, **self._overrides} if self._is_overridden(name) else values
 
     # Images
 
@@ -217,12 +198,10 @@ class _Reader:
         else:
             body, what = {}, node
         values = Settings(self._values(given, name), self._base)
-        platforms = self._attempt(node, lambda: asked_platforms(values))
-        source = self._attempt(node, lambda: settings.source(values))
-        lines = self._list(what) if "list" in body else self._line(what)
-        for line in lines if platforms is not None and source is not None else ():
+        platforms, source = bundle_maker.platforms(values), values.text("source")
+        for line in self._list(what) if "list" in body else self._line(what):
             place = f"{line.origin}:{line.number}" if "list" in body else self._document.place(what.start_mark)
-            yield place, bundle.image(line, 0, source or "", platforms or PlatformFilter())
+            yield place, bundle.image(line, 0, source, platforms)
 
     def _line(self, node: yaml.Node) -> tuple[image_list.Line, ...]:
         text = self._text(node)
@@ -240,7 +219,7 @@ class _Reader:
 
     def _list(self, node: yaml.Node) -> tuple[image_list.Line, ...]:
         text = self._text(node)
-        path = self._attempt(node, lambda: settings.absolute(text, self._base)) if text is not None else None
+        path = self._attempt(node, lambda: absolute(text, self._base)) if text is not None else None
         if text is None or path is None:
             return ()
         origin = str(self._document.path.parent / text)
@@ -256,26 +235,26 @@ class _Reader:
     # Settings
 
     def _settings(self, body: Mapping[str, Entry]) -> dict[str, _Given]:
-        values = {key: (self._value(key, entry.value), entry.value) for key, entry in body.items()}
+        values = {key: (self._value(KEYS[key], entry.value), entry.value) for key, entry in body.items()}
         return {key: _Given(value, node) for key, (value, node) in values.items() if value is not None}
 
-    def _value(self, key: str, node: yaml.Node) -> Any:
-        """None, and a problem, where it is not what ``key`` takes."""
-        default = KEYS[key].default
-        if not isinstance(default, str):
-            value = self._typed(key, type(default), node)
-        elif key in LISTS and isinstance(node, yaml.SequenceNode):
+    def _value(self, setting: Setting, node: yaml.Node) -> Value | None:
+        """None, and a problem, where it is not what the setting takes."""
+        value: Value | None
+        if not isinstance(setting.default, str):
+            value = self._typed(setting, node)
+        elif setting.is_list and isinstance(node, yaml.SequenceNode):
             words = [self._text(item, numbers=True) for item in node.value]
             value = None if None in words else ",".join(word for word in words if word is not None)
         else:
-            value = self._text(node, numbers=key in NUMBERS, may_be_empty=not default)
-        if value is None or not self._attempt(node, lambda: check(key, value)):
-            return None
-        if key in PATHS and value:
-            return self._attempt(node, lambda: str(settings.absolute(value, self._base)))
-        return value
+            value = self._text(node, numbers=setting.may_be_number, may_be_empty=not setting.default)
+        return None if value is None else self._attempt(node, lambda: self._checked(setting, value))
 
-    def _typed(self, key: str, wanted: type, node: yaml.Node) -> Any:
+    def _checked(self, setting: Setting, value: Value) -> Value:
+        setting.check(value)
+        return str(absolute(str(value), self._base)) if setting.is_path and value else value
+
+    def _typed(self, setting: Setting, node: yaml.Node) -> Value | None:
         value = self._document.scalar(node)
         found = kind(node)
         if isinstance(value, str) and _VARIABLE.search(value):
@@ -283,10 +262,12 @@ class _Reader:
             if text is None:
                 return None
             value, found = from_text(text), f"{shown(text)}, which is what {value} stands for"
-        if type(value) is wanted:
-            return value
+        wanted = type(setting.default)
+        if type(value) is wanted or value in setting.choices:
+            return value  # type: ignore[no-any-return]
         hint = "; leave out the quotes" if type(from_text(str(value))) is wanted else ""
-        self._problem(node, f"'{key}' is {_TYPES[wanted]}, not {found}{hint}")
+        valid = either(*(("true", "false") if wanted is bool else ("a whole number",)), *setting.choices)
+        self._problem(node, f"'{setting.setting}' is {valid}, not {found}{hint}")
         return None
 
     def _text(self, node: yaml.Node, *, numbers: bool = False, may_be_empty: bool = False) -> str | None:
@@ -326,8 +307,23 @@ class _Reader:
         try:
             return work()
         except (InputError, UsageError) as error:
-            self._problem(node, in_keys(error)[0])
+            self._problem(node, said(error))
             return None
 
     def _problem(self, node: yaml.Node, text: str) -> None:
         self._document.problem(node, text)
+
+
+def from_text(text: str) -> Any:
+    """What a text would be without its quotes, or in an environment variable: a truth value, a whole number, or itself."""
+    truths = {"true": True, "false": False}
+    if re.fullmatch(r"-?[0-9]{1,9}", text.strip()):
+        return int(text)
+    return truths.get(text.strip().lower(), text)
+
+
+def said(error: InputError | UsageError) -> str:
+    """An error on one line, in the words of a definition: it begins with the key that it is about."""
+    key = f"'{error.setting}': " if error.setting else ""
+    tip = f"; {error.tip}" if error.tip else ""
+    return f"{key}{error.message}{tip}".replace("\n", "; ")

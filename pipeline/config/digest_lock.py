@@ -95,7 +95,7 @@ def apply(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
         except InputError as error:
             problems += error.problems
     if problems:
-        raise InputError([*problems, "TIP: save with -lock to write the lock anew, or undo what was changed"])
+        raise InputError(problems, tip="save with -lock to write the lock anew, or undo what was changed")
     return tuple(pinned)
 
 

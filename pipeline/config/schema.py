@@ -1,6 +1,6 @@
 """The JSON Schema of a bundle definition, for editors: made from the tables that ``definition`` reads with.
 
-It knows keys, types and values; references, paths and what fits together are for ``image-tools bundle check`` to say.
+It knows keys, types and limits; references, paths and what fits together are for ``image-tools bundle check`` to say.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.keys import IMAGE_KEYS, KEYS, LISTS, NAME, VARIABLE_NAME
-from pipeline.config.settings import Setting
-from pipeline.core import bundle
+from pipeline.config.definition import NAME, VARIABLE_NAME
+from pipeline.config.settings import IMAGE_KEYS, KEYS, Setting
 from pipeline.core.bundle import Compression
 
 FILE = "bundle.schema.json"
@@ -19,18 +18,6 @@ FILE = "bundle.schema.json"
 
 _TEXT = {"type": "string", "minLength": 1}
 _VARIABLE = {"type": "string", "pattern": rf"\$\{{{VARIABLE_NAME}\}}"}
-_LIMITS: Mapping[str, Mapping[str, int]] = {
-    "jobs": {"minimum": 1, "maximum": bundle.MAX_JOBS},
-    "compress-level": {"minimum": 1, "maximum": 19},
-    "retry": {"minimum": 0},
-}
-_EXAMPLES: Mapping[str, list[Any]] = {
-    "arch": ["amd64", ["amd64", "arm64"], "all"],
-    "os": ["linux", ["linux", "windows"]],
-    "source": ["registry.example.com", "registry.example.com:5000/mirror"],
-    "destination": ["../dist/bundle.tar.gz"],
-    "part-size": ["2G", "3900M"],
-}
 
 
 def schema() -> dict[str, Any]:
@@ -47,7 +34,7 @@ def schema() -> dict[str, Any]:
     }
     images = {"type": "array", "minItems": 1, "items": entry, "description": "what the bundle holds, in this order"}
     described = {**_TEXT, "description": "what it is, for people"}
-    one = _object({"description": described, "images": images, **own}, ("images",), "one bundle")
+    one = {**_object({"description": described, "images": images, **own}, ("images",), "one bundle"), **_levels()}
     variable = {"type": ["string", "null"], "description": "the default; null (nothing) where the variable must be set"}
     environment = _named(VARIABLE_NAME, variable, "the environment variables that ${NAME} may name")
     return {
@@ -56,7 +43,7 @@ def schema() -> dict[str, Any]:
         **_object(
             {
                 "environment": environment,
-                "defaults": _object(own, (), "what all bundles of this file share"),
+                "defaults": {**_object(own, (), "what all bundles of this file share"), **_levels()},
                 "bundles": {**_named(NAME, one, "the bundles by name"), "minProperties": 1},
             },
             ("bundles",),
@@ -91,28 +78,42 @@ def _named(name: str, value: Mapping[str, Any], description: str) -> dict[str, A
     }
 
 
+def _levels() -> dict[str, Any]:
+    """Where a mapping names the compression, its levels are those of that compression."""
+    return {
+        "allOf": [
+            {
+                "if": {"properties": {"compress": {"const": compression.value}}, "required": ["compress"]},
+                "then": {"properties": {"compress-level": {"maximum": compression.highest_level}}},
+            }
+            for compression in Compression
+        ]
+    }
+
+
 def _setting(setting: Setting) -> dict[str, Any]:
     made: dict[str, Any] = {"description": setting.help}
-    if setting.key in _EXAMPLES:
-        made["examples"] = _EXAMPLES[setting.key]
+    if setting.examples:
+        made["examples"] = list(setting.examples)
     if setting.default not in ("", 0):
         made["default"] = setting.default
     return {**made, **_type(setting)}
 
 
 def _type(setting: Setting) -> dict[str, Any]:
-    key, default = setting.key, setting.default
-    if key in LISTS:
-        # 386 is an architecture, too.
-        word: dict[str, Any] = {"type": ["string", "integer"] if key == "arch" else "string"}
+    if setting.is_list:
+        word: dict[str, Any] = {"type": ["string", "integer"] if setting.may_be_number else "string"}
         return {"anyOf": [word, {"type": "array", "minItems": 1, "items": word}]}
-    if key == "part-size":
-        size = {"type": "string", "pattern": "^[0-9]+[KMGTkmgt]?$"}
-        return {"anyOf": [{"type": "integer", "minimum": 1}, size, _VARIABLE]}
-    if key == "compress":
-        return {"anyOf": [{"enum": [compression.value for compression in Compression]}, _VARIABLE]}
-    if isinstance(default, bool):
-        return {"anyOf": [{"type": "boolean"}, _VARIABLE]}
-    if isinstance(default, int):
-        return {"anyOf": [{"type": "integer", **_LIMITS.get(key, {})}, _VARIABLE]}
-    return {"type": "string"} if not default else dict(_TEXT)
+    choices = [{"enum": list(setting.choices)}] if setting.choices else []
+    if isinstance(setting.default, bool):
+        return {"anyOf": [{"type": "boolean"}, *choices, _VARIABLE]}
+    if isinstance(setting.default, int):
+        limits = {"minimum": setting.minimum, "maximum": setting.maximum}
+        number = {"type": "integer", **{name: limit for name, limit in limits.items() if limit is not None}}
+        return {"anyOf": [number, *choices, _VARIABLE]}
+    if choices:
+        return {"anyOf": [*choices, _VARIABLE]}
+    if setting.may_be_number:
+        text = {"type": "string", "pattern": setting.pattern}
+        return {"anyOf": [{"type": "integer", "minimum": 1}, text, _VARIABLE]}
+    return {"type": "string"} if not setting.default else dict(_TEXT)

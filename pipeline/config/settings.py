@@ -1,68 +1,225 @@
-"""All that flags and bundle definitions can say about how a bundle is saved, and the checks that both need.
+"""Everything that can be said about how a bundle is saved: one row per setting.
 
-In come ``Settings`` (text and numbers as they were written), out goes a ``Bundle`` with absolute paths. Everything that
-can be wrong with them is found here, before anything is done: ``UsageError`` or ``InputError``.
+Flags, keys of definitions, the JSON Schema, ``bundle show``, ``graph``, completion and the manual read ``SETTINGS``. A value
+that its setting cannot be raises ``UsageError`` with the key of the setting; whoever shows it calls it by its flag, or by its
+key and its place in the definition. ``bundle_maker`` checks what rows alone cannot.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import bundle, files, reference
-from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Compression, Output, PlatformFilter
-from pipeline.core.errors import UsageError
+from pipeline.config.flag import Flag, Value
+from pipeline.core import bundle, reference
+from pipeline.core.bundle import Bundle, BundleImage, Compression
+from pipeline.core.errors import InputError, UsageError
 from pipeline.core.log import log
-from pipeline.storage.bundle_state import IMAGES_LIST
-from pipeline.storage.image_layout import LAYOUT_FILE
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One thing that can be set, by a flag or by a key of a definition. Its type is that of ``default``."""
+class Setting(Flag):
+    """One row. ``key`` is its name in definitions and in ``Settings``; without one, that of the flag."""
 
-    key: str
-    """In a definition, and in ``Settings``."""
-    flag: str
-    default: str | int | bool
-    help: str
+    _: KW_ONLY
+    key: str = ""
+    parse_text: Callable[[str], object] = str
+    """Raises UsageError or InputError for a text that it cannot be."""
+    is_path: bool = False
+    is_list: bool = False
+    """In a definition, a list of words, too."""
+    may_be_number: bool = False
+    """In a definition, a number without quotes, too: the architecture 386, a size in bytes."""
+    pattern: str = ""
+    """What an editor holds its text to."""
+    examples: tuple[Any, ...] = ()
+    dump: Callable[[Bundle], Value | None] | None = None
+    """What a bundle says of it, as a definition would; None or an empty text where it says nothing."""
+    dump_image: Callable[[BundleImage], str | None] | None = None
+    """Likewise, of what each image may have for itself."""
+
+    @property
+    def setting(self) -> str:
+        return self.key or self.name
+
+    def check(self, value: Value) -> None:
+        """Raises UsageError for what this setting cannot be, whatever the others are."""
+        super().check(value)
+        try:
+            if isinstance(value, str) and value not in self.choices:
+                self.parse_text(value)
+        except (UsageError, InputError) as error:
+            raise UsageError(error.message, tip=error.tip, setting=self.setting) from error
+
+
+def _architectures(text: str) -> None:
+    chosen = bundle.parse_platforms(text, "")
+    for name in bundle.unknown_architectures(chosen):
+        log.warning("'%s' is no architecture that images are usually made for", name)
+
+
+def _source(text: str) -> None:
+    if text:
+        reference.parse_source(text)
+
+
+def _source_of(image: BundleImage) -> str | None:
+    if image.source == image.reference:
+        return None
+    path = image.source.repository.removesuffix(image.reference.repository).rstrip("/")
+    return f"{image.source.registry}/{path}".rstrip("/")
 
 
 SETTINGS = (
-    Setting("arch", "a", bundle.DEFAULT_ARCHITECTURES, "architecture list of images, separate with ','"),
-    Setting("os", "os", "", "operating system list of images, separate with ',' (default any)"),
-    Setting("source", "s", "", "override the source registry"),
-    Setting("jobs", "j", 1, f"job number, async mode if larger than 1, maximum is {bundle.MAX_JOBS}"),
-    Setting("cache", "cache", bundle.DEFAULT_CACHE, "cache folder, where images are downloaded to"),
     Setting(
-        "destination",
+        "a",
+        bundle.DEFAULT_ARCHITECTURES,
+        "architecture list of images, separate with ','",
+        key="arch",
+        parse_text=_architectures,
+        is_list=True,
+        may_be_number=True,
+        examples=("amd64", ["amd64", "arm64"], "all"),
+        dump_image=lambda image: ",".join(map(str, image.platforms.architectures)) or "all",
+    ),
+    Setting(
+        "os",
+        "",
+        "operating system list of images, separate with ',' (default any)",
+        parse_text=lambda text: bundle.parse_platforms("all", text),
+        is_list=True,
+        examples=("linux", ["linux", "windows"]),
+        dump_image=lambda image: ",".join(image.platforms.systems) or "all",
+    ),
+    Setting(
+        "s",
+        "",
+        "override the source registry",
+        key="source",
+        parse_text=_source,
+        examples=("registry.example.com", "registry.example.com:5000/mirror"),
+        dump_image=_source_of,
+    ),
+    Setting(
+        "j",
+        1,
+        f"job number, async mode if larger than 1, maximum is {bundle.MAX_JOBS}",
+        key="jobs",
+        minimum=1,
+        maximum=bundle.MAX_JOBS,
+        dump=lambda made: made.jobs,
+    ),
+    Setting(
+        "cache",
+        bundle.DEFAULT_CACHE,
+        "cache folder, where images are downloaded to",
+        is_path=True,
+        place="folder",
+        dump=lambda made: str(made.cache),
+    ),
+    Setting(
         "d",
         bundle.DEFAULT_DESTINATIONS[Compression.GZIP],
         "Output saved images into destination file (directory or tar tarball)",
+        key="destination",
+        is_path=True,
+        place="file",
+        examples=("../dist/bundle.tar.gz",),
+        dump=lambda made: str(made.output.destination),
     ),
-    Setting("compress", "compress", "gzip", "compress format, can be 'gzip', 'zstd' or 'dir'"),
-    Setting("compress-level", "compress-level", 0, "level for what is not compressed already (default 6 for gzip, 3 for zstd)"),
-    Setting("part", "part", False, "enable segment compress"),
     Setting(
-        "part-size",
+        "compress",
+        "gzip",
+        "compress format, can be 'gzip', 'zstd' or 'dir'",
+        choices=tuple(compression.value for compression in Compression),
+        dump=lambda made: made.output.compression.value,
+    ),
+    Setting(
+        "compress-level",
+        0,
+        "level for what is not compressed already (default 6 for gzip, 3 for zstd)",
+        minimum=1,
+        maximum=max(compression.highest_level for compression in Compression),
+        dump=lambda made: made.output.level,
+    ),
+    Setting("part", False, "enable segment compress"),
+    Setting(
         "part-size",
         bundle.DEFAULT_PART_SIZE,
         "segment part size (a number, or a string ended with 'K','M' or 'G')",
+        parse_text=bundle.parse_size,
+        may_be_number=True,
+        pattern="^[0-9]+[KMGTkmgt]?$",
+        examples=("2G", "3900M"),
+        dump=lambda made: made.output.part_size,
     ),
-    Setting("failed-list", "o", bundle.DEFAULT_FAILED_LIST, "file name of the save failed image list"),
-    Setting("authfile", "authfile", "", "file with the registry logins (default is where 'docker login' puts them)"),
-    Setting("cert-dir", "cert-dir", "", "directory with the certificates (*.crt, *.cert, *.key) to reach the registry with"),
-    Setting("tls-verify", "tls-verify", True, "require HTTPS and verify certificates"),
-    Setting("referrers", "referrers", False, "save what refers to the images, too: signatures, attestations, SBOMs"),
-    Setting("referrer-types", "referrer-types", "", "artifact types of -referrers, separate with ',' (default any)"),
-    Setting("require-signed", "require-signed", "", "policy file (containers-policy.json) that skopeo holds images to"),
-    Setting("retry", "retry", bundle.DEFAULT_RETRIES, "how often a failed request or copy is tried again"),
+    Setting(
+        "o",
+        bundle.DEFAULT_FAILED_LIST,
+        "file name of the save failed image list",
+        key="failed-list",
+        is_path=True,
+        place="file",
+        dump=lambda made: str(made.failed_list),
+    ),
+    Setting(
+        "authfile",
+        "",
+        "file with the registry logins (default is where 'docker login' puts them)",
+        is_path=True,
+        place="file",
+        dump=lambda made: str(made.access.authfile or ""),
+    ),
+    Setting(
+        "cert-dir",
+        "",
+        "directory with the certificates (*.crt, *.cert, *.key) to reach the registry with",
+        is_path=True,
+        place="folder",
+        dump=lambda made: str(made.access.cert_dir or ""),
+    ),
+    Setting("tls-verify", True, "require HTTPS and verify certificates", dump=lambda made: made.access.tls_verify),
+    Setting(
+        "referrers",
+        False,
+        "save what refers to the images, too: signatures, attestations, SBOMs",
+        dump=lambda made: made.referrers is not None,
+    ),
+    Setting(
+        "referrer-types",
+        "",
+        "artifact types of -referrers, separate with ',' (default any)",
+        parse_text=bundle.parse_artifact_types,
+        is_list=True,
+        dump=lambda made: ",".join(made.referrers.patterns) if made.referrers else "",
+    ),
+    Setting(
+        "require-signed",
+        "",
+        "policy file (containers-policy.json) that skopeo holds images to",
+        is_path=True,
+        place="file",
+        dump=lambda made: str(made.access.policy or ""),
+    ),
+    Setting(
+        "retry",
+        bundle.DEFAULT_RETRIES,
+        "how often a failed request or copy is tried again",
+        minimum=0,
+        dump=lambda made: made.access.retries,
+    ),
 )
-PATHS = frozenset({"cache", "destination", "failed-list", "authfile", "cert-dir", "require-signed"})
-_DEFAULTS = {setting.key: setting.default for setting in SETTINGS}
+KEYS: Mapping[str, Setting] = {setting.setting: setting for setting in SETTINGS}
+"""The settings by their keys."""
+IMAGE_KEYS = tuple(key for key, setting in KEYS.items() if setting.dump_image)
+"""What an entry of ``images`` may say for itself."""
+
+
+def rows(*keys: str) -> tuple[Setting, ...]:
+    """The settings with these keys, as the flags of a command that has some of them."""
+    return tuple(KEYS[key] for key in keys)
 
 
 class Settings:
@@ -77,190 +234,40 @@ class Settings:
 
     def absolute_values(self) -> dict[str, Any]:
         """What was given, with absolute paths, so that it can override a definition that lies elsewhere."""
-        return {
-            key: str(absolute(str(value), self._base)) if key in PATHS and value else value
-            for key, value in self._given.items()
-        }
+        return {key: str(self.path(key)) if KEYS[key].is_path and value else value for key, value in self._given.items()}
 
     def text(self, key: str) -> str:
-        return str(self._given.get(key, _DEFAULTS[key]))
+        return str(self._given.get(key, KEYS[key].default))
 
     def number(self, key: str) -> int:
-        return int(self._given.get(key, _DEFAULTS[key]))
+        return int(self._given.get(key, KEYS[key].default))
 
     def switch(self, key: str) -> bool:
-        return bool(self._given.get(key, _DEFAULTS[key]))
+        return bool(self._given.get(key, KEYS[key].default))
 
     def path(self, key: str, default: str | None = None) -> Path:
         text = self.text(key) if default is None or self.given(key) else default
-        return absolute(text, self._base)
+        return absolute(text, self._base, key)
 
     def optional_path(self, key: str) -> Path | None:
         return self.path(key) if self.text(key) else None
 
+    def check(self) -> None:
+        """Raises UsageError for the first value that its setting cannot be."""
+        for key, value in self._given.items():
+            KEYS[key].check(value)
 
-def absolute(text: str, base: Path) -> Path:
+
+def absolute(text: str, base: Path, setting: str = "") -> Path:
     """Symbolic links resolved, so that one place has one name, whoever asks."""
     if not text or "\0" in text:
-        raise UsageError("a path is empty or holds a NUL character")
+        raise UsageError("a path is empty or holds a NUL character", setting=setting)
     try:
         path = (base / Path(text).expanduser()).resolve()
         str(path).encode()  # our records are JSON, which is Unicode
         return path
     except UnicodeEncodeError as error:
-        raise UsageError(f"the path {text!a} is no UTF-8; rename it, or choose another place") from error
+        tip = "rename it, or choose another place"
+        raise UsageError(f"the path {text!a} is not UTF-8", tip=tip, setting=setting) from error
     except RuntimeError as error:  # a '~name' of nobody, or symbolic links that go round in a circle
-        raise UsageError(f"there is no such place as {text}: {error}") from error
-
-
-def make_bundle(settings: Settings, images: tuple[BundleImage, ...], name: str = "", lock_file: Path | None = None) -> Bundle:
-    """A complete, checked bundle. Without a ``name`` it is called by its destination."""
-    cache = settings.path("cache")
-    output = _output(settings, cache, name)
-    failed_list = settings.path("failed-list", f"{name}-failed.txt" if name else None)
-    refuse_device("-o", failed_list)
-    called = name or bundle.name_of(output.destination)
-    asked = _referrers(settings)
-    images = tuple(replace(image, referrers=asked) for image in images)
-    return Bundle(called, images, cache, output, failed_list, access(settings), jobs(settings), asked, lock_file)
-
-
-def _referrers(settings: Settings) -> ArtifactTypes | None:
-    types = bundle.parse_artifact_types(settings.text("referrer-types"))
-    if settings.switch("referrers"):
-        return types
-    if types.patterns:
-        log.warning("-referrer-types has no effect without -referrers")
-    return None
-
-
-def refuse_device(flag: str, path: Path) -> None:
-    """``-o /dev/null`` would, as root, take it from the whole machine: results are renamed into place, or removed."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise UsageError(f"{flag} {path} is no file: it would be replaced or removed\nTIP: name a file")
-
-
-def platforms(settings: Settings) -> PlatformFilter:
-    chosen = bundle.parse_platforms(settings.text("arch"), settings.text("os"))
-    for name in bundle.unknown_architectures(chosen):
-        log.warning("'%s' is no architecture that images are usually made for", name)
-    return chosen
-
-
-def source(settings: Settings) -> str:
-    return check_source(settings.text("source"))
-
-
-def check_source(text: str) -> str:
-    return reference.parse_source(text) if text else ""
-
-
-def check_jobs(number: int) -> None:
-    if number < 1:
-        raise UsageError(f"invalid value {number} for -j: use a number from 1 to {bundle.MAX_JOBS}")
-
-
-def jobs(settings: Settings) -> int:
-    number = settings.number("jobs")
-    check_jobs(number)
-    if number > bundle.MAX_JOBS:
-        log.warning("-j %d is more than the maximum; using %d", number, bundle.MAX_JOBS)
-    return min(number, bundle.MAX_JOBS)
-
-
-def _output(settings: Settings, cache: Path, name: str) -> Output:
-    compression = bundle.parse_compression(settings.text("compress"))
-    part_size = _part_size(settings, compression)
-    if settings.given("destination"):
-        destination = settings.path("destination")
-    elif compression is Compression.DIR:
-        destination = cache
-    else:
-        default = bundle.DEFAULT_DESTINATIONS[compression]
-        destination = settings.path("destination", default.replace("saved-images", name) if name else default)
-    _check_destination(destination, compression, cache)
-    return Output(compression, destination, part_size, _level(settings, compression))
-
-
-def _part_size(settings: Settings, compression: Compression) -> int | None:
-    if not settings.switch("part"):
-        if settings.given("part-size"):
-            bundle.parse_size(settings.text("part-size"))
-            log.warning("-part-size has no effect without -part")
-        return None
-    if compression is Compression.DIR:
-        raise UsageError("-part does not go with -compress=dir: a folder is not cut\nTIP: use -compress=gzip or zstd")
-    return bundle.parse_size(settings.text("part-size"))
-
-
-def _level(settings: Settings, compression: Compression) -> int | None:
-    if not settings.given("compress-level"):
-        return None
-    level = settings.number("compress-level")
-    highest = {Compression.GZIP: 9, Compression.ZSTD: 19, Compression.DIR: 0}[compression]
-    if not 1 <= level <= highest:
-        hint = f"use a number from 1 to {highest}" if highest else "a folder is not compressed"
-        raise UsageError(f"invalid value {level} for -compress-level with {compression.value}: {hint}")
-    return level
-
-
-def _check_destination(destination: Path, compression: Compression, cache: Path) -> None:
-    if compression is Compression.DIR:
-        if destination == cache:
-            return
-        if destination.is_relative_to(cache) or cache.is_relative_to(destination):
-            raise UsageError(f"-d {destination} and the cache {cache} lie in each other\nTIP: name another folder with -d")
-        if destination.exists() and not destination.is_dir():
-            raise UsageError(f"-d {destination} is a file, but -compress=dir makes a folder\nTIP: name another one with -d")
-        ours = (destination / LAYOUT_FILE).exists() and (destination / IMAGES_LIST).exists()
-        if destination.is_dir() and not ours and any(destination.iterdir()):
-            raise UsageError(f"the folder {destination} holds other files\nTIP: name a new or an empty folder with -d")
-        return
-    refuse_device("-d", destination)
-    if destination.is_dir():
-        raise UsageError(f"-d {destination} is a folder\nTIP: name a file, e.g. -d {destination / 'saved-images.tar.gz'}")
-    if destination.is_relative_to(cache):
-        raise UsageError(f"-d {destination} lies in the cache, which is what is packed\nTIP: name a file elsewhere with -d")
-    if re.fullmatch(r".+\.part[0-9]+", destination.name, re.DOTALL):
-        raise UsageError(f"-d {destination} has the name of a volume", tip="leave .partN out: -part adds it")
-    other = {Compression.GZIP: (".zst", ".zstd"), Compression.ZSTD: (".gz", ".tgz")}[compression]
-    if destination.name.endswith(other):
-        log.warning("-d %s: the file will be %s, whatever its name says", destination.name, compression.value)
-
-
-def access(settings: Settings) -> Access:
-    retries = settings.number("retry")
-    if retries < 0:
-        raise UsageError(f"invalid value {retries} for -retry: use 0 or more")
-    authfile = settings.optional_path("authfile")
-    if authfile is not None and not authfile.is_file():
-        login = f"skopeo login --authfile {authfile} REGISTRY"
-        raise UsageError(f"-authfile {authfile}: there is no such file\nTIP: log in with '{login}'")
-    cert_dir = settings.optional_path("cert-dir")
-    if cert_dir is not None and not cert_dir.is_dir():
-        raise UsageError(f"-cert-dir {cert_dir}: there is no such folder")
-    policy = settings.optional_path("require-signed")
-    if policy is not None:
-        _check_policy(policy)
-    return Access(authfile, cert_dir, settings.switch("tls-verify"), retries, policy)
-
-
-def _check_policy(path: Path) -> None:
-    """Raises UsageError for what is no policy, or one that nothing can fail to satisfy."""
-    document = files.read_json(path)
-    problem = ""
-    if not path.is_file():
-        problem = "there is no such file"
-    elif not isinstance(document, dict) or not isinstance(document.get("default"), list):
-        problem = "it is no policy: it holds no JSON object with 'default'"
-    elif set(_requirement_types(document)) <= {"insecureAcceptAnything"}:
-        problem = "this policy accepts everything, signed or not"
-    if problem:
-        raise UsageError(f"-require-signed {path}: {problem}\nTIP: see containers-policy.json(5)")
-
-
-def _requirement_types(document: object) -> Iterator[str]:
-    for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
-        yield from _requirement_types(part)
-    if isinstance(document, dict) and isinstance(document.get("type"), str):
-        yield document["type"]
+        raise UsageError(f"there is no such place as {text}: {error}", setting=setting) from error

@@ -80,6 +80,11 @@ class Compression(enum.Enum):
     ZSTD = "zstd"
     DIR = "dir"
 
+    @property
+    def highest_level(self) -> int:
+        """The highest ``-compress-level``; the lowest is 1. Zero where there is none."""
+        return {"gzip": 9, "zstd": 19, "dir": 0}[self.value]
+
 
 DEFAULT_DESTINATIONS = {Compression.GZIP: "saved-images.tar.gz", Compression.ZSTD: "saved-images.tar.zst"}
 
@@ -214,10 +219,10 @@ def renumbered(image: BundleImage, m_id: int) -> BundleImage:
 
 def parse_platforms(architectures: str, systems: str) -> PlatformFilter:
     """The values of ``-a`` and ``-os``: comma-separated; ``all`` (or nothing, for ``-os``) asks for every one."""
-    names = _words(architectures, "-a", "amd64,arm64")
-    systems_named = _words(systems, "-os", "linux") if systems else ["all"]
+    names = _words(architectures, "amd64,arm64")
+    systems_named = _words(systems, "linux") if systems else ["all"]
     if any("/" in name for name in systems_named):
-        raise UsageError(f'invalid value "{systems}" for -os: an architecture goes into -a, e.g. -os linux -a arm64')
+        raise UsageError(f'invalid value "{systems}": architectures are a setting of their own, e.g. os linux, arch arm64')
     return PlatformFilter(
         () if "all" in names else tuple(dict.fromkeys(_architecture(name) for name in names)),
         () if "all" in systems_named else tuple(dict.fromkeys(systems_named)),
@@ -230,7 +235,7 @@ def parse_artifact_types(text: str) -> ArtifactTypes:
     for word in words:
         if not _ARTIFACT_TYPE.fullmatch(word):
             raise UsageError(
-                f"invalid value \"{text}\" for -referrer-types: use media types separated by ',', where * stands for anything, "
+                f"invalid value \"{text}\": use media types separated by ',', where * stands for anything, "
                 "e.g. application/vnd.dev.cosign.*,application/spdx+json"
             )
     return ArtifactTypes(tuple(dict.fromkeys(words)))
@@ -247,14 +252,6 @@ def parse_size(text: str) -> int:
     return size
 
 
-def parse_compression(text: str) -> Compression:
-    try:
-        return Compression(text)
-    except ValueError:
-        names = ", ".join(c.value for c in Compression)
-        raise UsageError(f'invalid value "{text}" for -compress: use one of {names}') from None
-
-
 def unknown_architectures(platforms: PlatformFilter) -> Mapping[str, None]:
     """Architectures that no Go port is called by: valid, but most likely a mistake."""
     return dict.fromkeys(a.name for a in platforms.architectures if a.name not in KNOWN_ARCHITECTURES)
@@ -265,15 +262,17 @@ def _architecture(text: str) -> Architecture:
         return Architecture(*ALIASES[text])
     name, slash, variant = text.partition("/")
     if name in ("linux", "windows", "darwin", "freebsd") and slash:
-        raise UsageError(f'invalid architecture "{text}": the operating system goes into -os, e.g. -os {name} -a {variant}')
+        raise UsageError(
+            f'invalid architecture "{text}": operating systems are a setting of their own, e.g. os {name}, arch {variant}'
+        )
     if slash and (not variant or "/" in variant):
         raise UsageError(f'invalid architecture "{text}": use a name or name/variant, e.g. arm64 or arm/v7')
     return Architecture(name, variant)
 
 
-def _words(text: str, flag: str, example: str) -> list[str]:
+def _words(text: str, example: str) -> list[str]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if not all(_WORD.fullmatch(part) for part in word.split("/")):
-            raise UsageError(f"invalid value \"{text}\" for {flag}: use names separated by ',', e.g. {example}")
+            raise UsageError(f"invalid value \"{text}\": use names separated by ',', e.g. {example}")
     return words

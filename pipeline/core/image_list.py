@@ -6,7 +6,7 @@ mark do not count. An image that is listed twice is kept once, at its first plac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.core import reference
@@ -26,21 +26,41 @@ class Line:
 
 def parse(data: bytes, origin: str) -> tuple[Line, ...]:
     """Parse a whole list; ``origin`` names it in messages. Raises InputError with all bad lines, or for an empty list."""
+    return parse_all([(data, origin)])
+
+
+def parse_all(lists: Iterable[tuple[bytes, str]]) -> tuple[Line, ...]:
+    """Parse several lists, each with its origin, as if they were one. Raises InputError with what is wrong in any of them."""
     lines: dict[Reference, Line] = {}
     problems: list[str] = []
+    for data, origin in lists:
+        try:
+            found = list(_parse(data, origin, problems))
+        except InputError as error:
+            problems += error.problems
+            continue
+        for line in found:
+            lines.setdefault(line.reference, line)
+    if problems:
+        raise InputError(problems)
+    return tuple(lines.values())
+
+
+def _parse(data: bytes, origin: str, problems: list[str]) -> Iterator[Line]:
+    """The images of one list; bad lines go to ``problems``."""
+    is_empty = True
     for number, text in enumerate(_decode(data, origin), start=1):
         try:
             line = parse_line(text, origin, number)
         except InputError as error:
             problems.extend(error.problems)
+            is_empty = False
             continue
         if line is not None:
-            lines.setdefault(line.reference, line)
-    if problems:
-        raise InputError(problems)
-    if not lines:
+            is_empty = False
+            yield line
+    if is_empty:
         raise InputError([f"{origin}: the list holds no image; write one image a line, e.g. 'rancher/rancher:v2.7.0'"])
-    return tuple(lines.values())
 
 
 def parse_line(text: str, origin: str, number: int) -> Line | None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import main as cli
-from pipeline.cli.demo import run_demo
+from pipeline.cli import catalogue
 from pipeline.cli.demo.images import RECIPES, make_layout
-from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, UsageError
+from pipeline.cli.demo.tour import run_demo
+from pipeline.cli.main import main
+from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, UsageError
 from pipeline.reader.serve import LayoutFolder, RegistryServer
+
+FOLDER = Path("image-tools-demo")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def test_skopeo_reads_every_image(layout: Path, tmp_path: Path) -> None:
 
 def test_demo(clean_environment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGE_TOOLS_COMMAND", "../checkout/image-tools")
-    assert cli.main(["demo"]) == EXIT_OK
+    assert main(["demo"]) == EXIT_OK
     out = capsys.readouterr().out
     assert out.count("$ ../checkout/image-tools save -f image-tools-demo/demo-images.txt") == 2
     assert "for no blob" in out
@@ -95,12 +98,12 @@ def test_demo(clean_environment: Path, capsys: pytest.CaptureFixture[str], monke
 
 
 def test_demo_again_starts_fresh_and_leaves_other_files(clean_environment: Path) -> None:
-    assert cli.main(["demo", "-d", "here"]) == EXIT_OK
+    assert main(["demo", "-d", "here"]) == EXIT_OK
     bundle = clean_environment / "here" / "saved-images.tar.gz"
     before = (bundle.stat().st_ino, bundle.read_bytes())
     mine = clean_environment / "here" / "mine.txt"
     mine.write_text("not the demo's")
-    assert cli.main(["demo", "-d=here"]) == EXIT_OK
+    assert main(["demo", "-d=here"]) == EXIT_OK
     after = (bundle.stat().st_ino, bundle.read_bytes())
     assert before[1] == after[1]
     assert mine.read_text() == "not the demo's"
@@ -108,26 +111,26 @@ def test_demo_again_starts_fresh_and_leaves_other_files(clean_environment: Path)
 
 @pytest.mark.parametrize("arguments", [["-h"], ["--help"], ["-d", "x", "-help"]])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str], clean_environment: Path) -> None:
-    assert run_demo(arguments, never_called) == EXIT_OK
+    assert main(["demo", *arguments]) == EXIT_OK
     out = capsys.readouterr().out
     assert out.startswith("Usage of demo:\n  -d string\n        folder to write to")
     assert list(clean_environment.iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", [["-x"], ["now"], ["-d"]])
-def test_wrong_arguments(arguments: list[str]) -> None:
-    with pytest.raises(UsageError):
-        run_demo(arguments, never_called)
+def test_wrong_arguments(arguments: list[str], clean_environment: Path) -> None:
+    assert main(["demo", *arguments]) == EXIT_USAGE
+    assert list(clean_environment.iterdir()) == []
 
 
 def test_folder_of_somebody_else_is_left_alone(clean_environment: Path) -> None:
     cache = clean_environment / "saved-image-cache"
     cache.mkdir()
     with pytest.raises(UsageError, match="no demo made it"):
-        run_demo(["-d", "."], never_called)
+        run_demo(Path(), never_called)
     (clean_environment / "image-tools-demo").write_text("a file")
     with pytest.raises(UsageError, match="no demo made it"):
-        run_demo([], never_called)
+        run_demo(FOLDER, never_called)
     assert cache.is_dir()
 
 
@@ -143,16 +146,16 @@ def value(arguments: Sequence[str], flag: str) -> str:
 
 
 def test_save_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_demo([], lambda arguments: EXIT_SOME_FAILED) == EXIT_COULD_NOT
+    assert run_demo(FOLDER, lambda arguments: EXIT_SOME_FAILED) == EXIT_COULD_NOT
     assert "save ended with exit code 1" in capsys.readouterr().err
 
 
 def test_save_is_interrupted() -> None:
-    assert run_demo([], lambda arguments: 130) == 130
+    assert run_demo(FOLDER, lambda arguments: 130) == 130
 
 
 def test_save_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_demo([], lambda arguments: EXIT_OK) == EXIT_COULD_NOT
+    assert run_demo(FOLDER, lambda arguments: EXIT_OK) == EXIT_COULD_NOT
     assert "not fetched exactly once" in capsys.readouterr().err
 
 
@@ -161,22 +164,22 @@ def test_save_does_it_all_again(capsys: pytest.CaptureFixture[str]) -> None:
 
     def forgetful(arguments: Sequence[str]) -> int:
         shutil.rmtree(value(arguments, "-cache"), ignore_errors=True)
-        return cli.save(arguments)
+        return catalogue.run(["save", *arguments])
 
-    assert run_demo([], forgetful) == EXIT_COULD_NOT
+    assert run_demo(FOLDER, forgetful) == EXIT_COULD_NOT
     assert "blobs were asked for again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("drop, complaint", [("image", "holds docker.io/demo/api:2.3.1, "), ("checksum", "does not match")])
 def test_bundle_is_not_what_it_should_be(drop: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     def careless(arguments: Sequence[str]) -> int:
-        assert cli.save(arguments) == EXIT_OK
+        assert catalogue.run(["save", *arguments]) == EXIT_OK
         if drop == "checksum":
             Path(value(arguments, "-d") + ".sha256").write_text(f"{'0' * 64}  saved-images.tar.gz\n")
             return EXIT_OK
         shorter = [recipe.name for recipe in RECIPES if recipe.name != "demo/migrate:2.3.1"]
         Path(value(arguments, "-f")).write_text("\n".join(shorter))
-        return cli.save([*arguments, "-force"])
+        return catalogue.run(["save", *arguments, "-force"])
 
-    assert run_demo([], careless) == EXIT_COULD_NOT
+    assert run_demo(FOLDER, careless) == EXIT_COULD_NOT
     assert complaint in capsys.readouterr().err

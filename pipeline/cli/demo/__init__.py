@@ -3,9 +3,3 @@
 Images are made up, the embedded registry serves them on a free port of the loopback interface, and the real ``save``
 bundles them, twice. What is said of the result was checked; where a check fails, so does the demo.
 """
-
-from __future__ import annotations
-
-from pipeline.cli.demo.tour import run_demo
-
-__all__ = ["run_demo"]

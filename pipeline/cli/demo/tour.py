@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.cli import catalogue
+from pipeline.cli.command import Body
 from pipeline.cli.demo.images import RECIPES, MadeImage, make_layout
-from pipeline.cli.go_flags import Flag, FlagSet
+from pipeline.config.flag import Flag
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, UsageError
 from pipeline.core.files import hash_file, remove
 from pipeline.core.oci import REF_NAME
@@ -27,12 +29,6 @@ from pipeline.ui.terminal import bytes_text
 Save = Callable[[Sequence[str]], int]
 
 DEFAULT_FOLDER = "image-tools-demo"
-FLAGS = FlagSet("demo", (Flag("d", DEFAULT_FOLDER, "folder to write to; what an earlier demo left there is replaced"),))
-ABOUT = """
-The demo needs no network: it makes up a few small images, serves them from a registry on
-this machine, saves them into one bundle, looks at the result, and saves them once more to
-show that nothing is done twice.
-"""
 MARKER = ".image-tools-demo"
 """Says that a folder is the demo's, and that its files may be replaced."""
 LIST, CACHE, ARCHIVE, FAILED = "demo-images.txt", "saved-image-cache", "saved-images.tar.gz", "save-failed.txt"
@@ -75,15 +71,8 @@ class Bundle:
     written: int
 
 
-def run_demo(arguments: Sequence[str], save: Save) -> int:
+def run_demo(folder: Path, save: Save) -> int:
     """Run the demo with ``save``, the save command. Its exit code: 0 only when everything that it says was found true."""
-    if any(argument in ("-h", "--h", "-help", "--help") for argument in arguments):
-        print(FLAGS.usage() + ABOUT, end="")
-        return EXIT_OK
-    values, rest = FLAGS.parse(arguments)
-    if rest:
-        raise UsageError(f"unexpected argument '{rest[0]}'\nTIP: see 'image-tools demo -h'")
-    folder = Path(str(values.get("d", DEFAULT_FOLDER)))
     _start_fresh(folder)
     try:
         with tempfile.TemporaryDirectory(prefix="image-tools-demo-") as temporary:
@@ -94,6 +83,17 @@ def run_demo(arguments: Sequence[str], save: Save) -> int:
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
     return EXIT_OK
+
+
+BODY = Body(
+    run=lambda given, operands: run_demo(Path(given.text("d")), lambda arguments: catalogue.run(["save", *arguments])),
+    flags=(Flag("d", DEFAULT_FOLDER, "folder to write to; what an earlier demo left there is replaced", place="folder"),),
+    about="""
+The demo needs no network: it makes up a few small images, serves them from a registry on
+this machine, saves them into one bundle, looks at the result, and saves them once more to
+show that nothing is done twice.
+""",
+)
 
 
 def _guide(folder: Path, layout: Path, save: Save) -> None:
@@ -133,7 +133,7 @@ def _start_fresh(folder: Path) -> None:
     """Remove what an earlier demo wrote, and nothing else. Raises UsageError for a folder that is not the demo's."""
     if not (folder / MARKER).exists():
         if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-            raise UsageError(f"{folder} is there already, and no demo made it\nTIP: name another folder with -d")
+            raise UsageError(f"{folder} is there already, and no demo made it", tip="name another folder with -d")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARKER).write_text("This folder belongs to 'image-tools demo', which replaces its files.\n")
     for name in (LIST, CACHE, ARCHIVE, CHECKSUM, FAILED):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 from pipeline.cli.demo.images import RECIPES, make_layout
 from pipeline.config import schema
 from pipeline.config.definition import load
-from pipeline.config.keys import KEYS
+from pipeline.config.settings import KEYS
 from pipeline.core.errors import EXIT_USAGE
 from pipeline.reader.serve import LayoutFolder, RegistryServer
 from tests.support.run import ROOT
@@ -83,6 +84,7 @@ def test_show_fills_in_what_was_left_out(work: Path) -> None:
                 "compress": "gzip",
                 "failed-list": str(work / "one-failed.txt"),
                 "tls-verify": True,
+                "referrers": False,
                 "retry": 3,
                 "images": [
                     {"image": "docker.io/library/nginx:latest", "arch": "amd64,arm64", "os": "all"},
@@ -97,10 +99,10 @@ def test_show_fills_in_what_was_left_out(work: Path) -> None:
     ("arguments", "said"),
     [
         (["chek"], "there is no command 'bundle chek'\nUsage:\n"),
-        (["check"], "which definition?\nTIP: name its file, e.g. 'image-tools bundle check configs/demo.yaml'"),
+        (["check"], "no definition given\nTIP: name its file, e.g. 'image-tools bundle check configs/demo.yaml'"),
         (["check", "-lockd", FILE], "flag provided but not defined: -lockd (did you mean -locked?)"),
         (["check", "one.lock.yaml"], "one.lock.yaml is a lock, not a definition"),
-        (["show"], "which definition?"),
+        (["show"], "no definition given"),
         (["show", FILE, "three"], "bundle.yaml has no bundle three; it has one, two"),
         (["schema", FILE], "unexpected argument 'bundle.yaml'"),
     ],
@@ -112,10 +114,32 @@ def test_usage_errors(arguments: list[str], said: str) -> None:
     assert result.stderr.startswith(f"image-tools: {said}")
 
 
-@pytest.mark.parametrize("arguments", [[], ["-h"], ["help"], ["list", "-h"], ["check", "--help"]])
-def test_help(arguments: list[str]) -> None:
-    result = image_tools("bundle", *arguments)
-    assert result.code == 0 and "image-tools bundle check [-locked] FILE..." in result.stdout
+def test_show_has_every_setting(work: Path) -> None:
+    Path("policy.json").write_text('{"default": [{"type": "reject"}]}')
+    write(
+        """
+        bundles:
+          one:
+            images: [{image: nginx, source: mirror.example.com}]
+            authfile: policy.json
+            cert-dir: .
+            compress-level: 4
+            part-size: 1G
+            referrers: true
+            referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]
+            require-signed: policy.json
+        """
+    )
+    shown = yaml.safe_load(image_tools("bundle", "show", FILE).stdout)["bundles"]["one"]
+    assert shown["require-signed"] == str(work / "policy.json")
+    assert (shown["referrers"], shown["referrer-types"]) == (True, "application/spdx+json,application/vnd.dev.cosign.*")
+    assert {"images", *KEYS} == {*shown, *shown["images"][0], "part"} - {"image"}, "part-size says that it is cut"
+    again = write(yaml.safe_dump({"bundles": {"one": shown}}), Path("again.yaml"))
+    (mine,), (theirs,) = load(FILE).bundles, load(again).bundles
+    assert replace(mine, images=()) == replace(theirs, images=())
+    assert [(each.reference, each.source, each.platforms, each.referrers) for each in mine.images] == [
+        (each.reference, each.source, each.platforms, each.referrers) for each in theirs.images
+    ]
 
 
 # The schema

@@ -93,7 +93,7 @@ def test_pictures_of_any_number(count: int) -> None:
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        ([], "of which images?"),
+        ([], "no images given"),
         (["-f", "list.txt", "-o", "graph.png"], "must end in .svg or .dot"),
         (["-f", "none.txt"], "cannot read the image list"),
         (["-retry", "3"], "not defined: -retry"),

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import man
-from pipeline.cli.catalogue import CHOICES, COMMANDS, FILES, FOLDERS, Command, overview
+from pipeline.cli.catalogue import COMMANDS, overview
+from pipeline.cli.command import Command
 from pipeline.cli.completion import bash, fish, zsh
 from pipeline.cli.main import main
 from tests.support.documented import SAVE_HELP
-from tests.support.run import ROOT
 
 SHAPE = re.compile(r"  -(\S+)(?: (string|int))?\n        (.*)\n")
 
@@ -59,12 +59,20 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
     assert all(len(line) <= 80 for line in overview().splitlines())
 
 
-def test_every_command_that_cli_knows_is_in_the_catalogue() -> None:
-    source = (ROOT / "pipeline" / "cli" / "main.py").read_text()
-    known = set(re.findall(r'command == "(\w+)"', source))
-    [others] = re.findall(r"OTHER_SIDE = \(([^)]*)\)", source)
-    known |= set(re.findall(r'"(\w+)"', others))
-    assert known <= {command.words.split()[0] for command in COMMANDS}
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words)
+def test_every_command_has_help(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(command.words, capsys)
+    assert f"image-tools {command.words}" in text or f"Usage of {command.words}:" in text
+    assert all(example in text for example in command.body.examples)
+
+
+def test_a_group_has_the_help_of_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["bundle"], ["bundle", "-h"], ["bundle", "help"], ["cache", "--help"]):
+        assert main(arguments) == 0
+        text = capsys.readouterr().out
+        for command in COMMANDS:
+            assert (command.call_line in text) == command.words.startswith(f"{arguments[0]} ")
+        assert all(len(line) <= 80 for line in text.partition("\n\n")[0].splitlines())
 
 
 @pytest.mark.parametrize(
@@ -86,9 +94,9 @@ def test_choices_are_those_of_the_help() -> None:
         for flag in command.flags:
             if "can be '" in flag.help:
                 said = flag.help.partition("can be ")[2].partition(":")[0]
-                assert tuple(re.findall(r"'([\w-]+)'", said)) == CHOICES[flag.name]
-            if flag.name in FILES | FOLDERS | set(CHOICES):
-                assert not isinstance(flag.default, bool)
+                assert tuple(re.findall(r"'([\w-]+)'", said)) == flag.choices
+            if flag.place:
+                assert flag.takes_value and not flag.choices
 
 
 # Completion
@@ -98,7 +106,7 @@ def complete(*words: str) -> list[str]:
     """What bash offers for the last of the words, which it breaks at '='."""
     broken = [part for word in words for part in re.split(r"(=)", word) if part] + [""] * (words[-1] == "")
     script = Path("completion.bash")
-    script.write_text(bash())
+    script.write_text(bash.script())
     quoted = " ".join(f"'{word}'" for word in ["image-tools", *broken])
     code = f"source {script}; COMP_WORDS=({quoted}); COMP_CWORD={len(broken)}; _image_tools; "
     code += "printf '%s\\n' \"${COMPREPLY[@]}\""
@@ -139,8 +147,8 @@ def test_bash_completes_values() -> None:
 def test_the_other_shells_have_every_flag() -> None:
     for command in with_flags():
         for flag in command.flags:
-            assert f"'-{flag.name}" in zsh()
-            assert f" -o {flag.name} " in fish()
+            assert f"'-{flag.name}" in zsh.script()
+            assert f" -o {flag.name} " in fish.script()
 
 
 @pytest.mark.parametrize("arguments", [[], ["tcsh"], ["bash", "zsh"]])

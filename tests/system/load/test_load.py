@@ -173,12 +173,12 @@ def test_a_plan_changes_nothing(small: Bundle, fresh_registry: RegistryFactory) 
     [
         (["-compress=zstd"], "saved-images.tar.gz is gzip"),
         (["-compress=dir"], "saved-images.tar.gz is gzip"),
-        (["-compress=xz"], 'invalid value "xz" for -compress'),
-        (["-repo-type=quay"], 'invalid value "quay" for -repo-type'),
+        (["-compress=xz"], '-compress: invalid value "xz"'),
+        (["-repo-type=quay"], '-repo-type: invalid value "quay"'),
         (["-j", "0"], "use a number from 1 to 20"),
         (["stray"], "unexpected argument 'stray'"),
         (["-tls-verfy"], "did you mean -tls-verify?"),
-        (["-repo-type=harbor", "-default-project=UPPER"], "is no name of a project"),
+        (["-repo-type=harbor", "-default-project=UPPER"], "is not a name of a project"),
         (["-authfile=nowhere.json"], "there is no such file"),
     ],
 )

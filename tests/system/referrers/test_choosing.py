@@ -300,7 +300,7 @@ def test_types_that_are_listed_without_one(api: ApiRegistry) -> None:
 def test_types_that_are_none(small: Signed, text: str) -> None:
     result = save([small.image], "-referrers", "-referrer-types", text)
     assert result.code == 2
-    assert f'invalid value "{text}" for -referrer-types: use media types' in result.stderr
+    assert f'-referrer-types: invalid value "{text}": use media types' in result.stderr
 
 
 def test_types_without_referrers(small: Signed) -> None:
@@ -325,5 +325,5 @@ def test_keys_of_definitions() -> None:
 
     assert asked("[a/b, 'c/*']") == asked("'a/b,c/*'") == ArtifactTypes(("a/b", "c/*"))
     assert asked("''") == ArtifactTypes()
-    with pytest.raises(Exception, match=r"1:\d+: invalid value \"a b\" for 'referrer-types'"):
+    with pytest.raises(Exception, match=r"1:\d+: 'referrer-types': invalid value \"a b\""):
         asked("[a b]")

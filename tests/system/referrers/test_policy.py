@@ -205,7 +205,7 @@ def test_no_policy(small: Signed, text: str | None, problem: str) -> None:
         path.write_text(text)
     result = save([small.image], "-require-signed", "policy.json")
     assert result.code == 2
-    assert f"-require-signed {path}: {problem}" in result.stderr
+    assert f"-require-signed: {path}: {problem}" in result.stderr
     assert "TIP: see containers-policy.json(5)" in result.stderr
 
 

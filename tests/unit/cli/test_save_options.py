@@ -13,7 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.cli import go_flags
 from pipeline.cli.save_options import SAVE_FLAGS, SaveOptions, read
+from pipeline.config.flag import in_flags
 from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Output, parse_platforms, parse_size
 from pipeline.core.errors import EXIT_USAGE, InputError, UsageError
 from pipeline.core.log import log
@@ -52,7 +54,10 @@ def work(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def order(*arguments: str, f: str | None = "list.txt") -> SaveOptions:
-    return read(*SAVE_FLAGS.parse([*(["-f", f] if f is not None else []), *arguments]))
+    try:
+        return read(go_flags.parse(SAVE_FLAGS, [*(["-f", f] if f is not None else []), *arguments], "save").given)
+    except UsageError as error:
+        raise in_flags(error, SAVE_FLAGS) from error
 
 
 def bundle(*arguments: str) -> Bundle:
@@ -82,7 +87,7 @@ def test_the_documented_defaults(work: Path, heard: Heard) -> None:
     assert one.images[0].source == one.images[0].reference
     assert [str(architecture) for architecture in made.platforms.architectures] == ["amd64", "arm64"]
     assert made.platforms.systems == ()
-    assert made.list_file == work / "list.txt"
+    assert made.list_files == (work / "list.txt",)
     assert not (made.interactive or made.dry_run or made.force or made.lock or made.locked or made.wait)
     assert heard.texts == []
 
@@ -115,9 +120,9 @@ def test_switches() -> None:
 
 
 def test_an_unknown_compression() -> None:
-    assert refusal("-compress=xz") == 'invalid value "xz" for -compress: use one of gzip, zstd, dir'
+    assert refusal("-compress=xz") == '-compress: invalid value "xz": use one of gzip, zstd, dir'
     for text in ("", "GZIP", "gzip ", "none"):
-        assert "for -compress" in refusal(f"-compress={text}")
+        assert "-compress: invalid value" in refusal(f"-compress={text}")
 
 
 # -j
@@ -166,8 +171,10 @@ def test_a_part_size_without_part_is_a_warning(heard: Heard) -> None:
 
 
 def test_a_folder_is_not_cut() -> None:
-    assert "-part does not go with -compress=dir" in refusal("-compress=dir", "-part")
-    assert "-part does not go with -compress=dir" in refusal("-compress=dir", "-d", "out", "-part", "-part-size=1G")
+    assert "-compress: dir makes a folder, which is not cut into volumes" in refusal("-compress=dir", "-part")
+    assert "-compress: dir makes a folder, which is not cut into volumes" in refusal(
+        "-compress=dir", "-d", "out", "-part", "-part-size=1G"
+    )
     assert bundle("-compress=dir", "-part=false").output.part_size is None
 
 
@@ -227,16 +234,16 @@ def test_architectures() -> None:
 
 
 def test_the_operating_system_has_a_flag_of_its_own() -> None:
-    assert "-os linux -a amd64" in refusal("-a", "linux/amd64")
-    assert "-os windows -a amd64" in refusal("-a", "amd64,windows/amd64")
-    assert "-os linux -a arm/v7" in refusal("-a", "linux/arm/v7")
+    assert "os linux, arch amd64" in refusal("-a", "linux/amd64")
+    assert "os windows, arch amd64" in refusal("-a", "amd64,windows/amd64")
+    assert "os linux, arch arm/v7" in refusal("-a", "linux/arm/v7")
 
 
 def test_bad_architectures() -> None:
     empty = ("", " ", ",", "amd64,", ",amd64", "amd64,,arm64")
     for text in (*empty, "AMD64", "amd64 arm64", "amd64;arm64", "-a", "arm/", "arm/v7/x", "../a"):
         message = refusal("-a", text)
-        assert message.startswith(("invalid value", "invalid architecture"))
+        assert message.startswith(("-a: invalid value", "-a: invalid architecture"))
         assert "arm64" in message, "it says how it is done"
 
 
@@ -259,8 +266,8 @@ def test_operating_systems() -> None:
     }.items():
         assert order("-os", text).platforms.systems == expected
     for text in (",", "linux,", "Linux", "lin ux"):
-        assert "for -os" in refusal("-os", text)
-    assert "-os linux -a arm64" in refusal("-os", "linux/arm64")
+        assert "-os: " in refusal("-os", text)
+    assert "os linux, arch arm64" in refusal("-os", "linux/arm64")
 
 
 def test_what_a_filter_lets_through() -> None:
@@ -312,12 +319,12 @@ def test_home_and_links_are_resolved_so_that_one_place_has_one_name(work: Path, 
 
 def test_access() -> None:
     assert bundle("-tls-verify=false", "-retry", "0").access == Access(None, None, False, 0)
-    assert "for -retry" in refusal("-retry", "-1")
+    assert "-retry: " in refusal("-retry", "-1")
 
 
 def test_a_missing_login_file_or_certificate_folder_is_no_anonymous_access(work: Path) -> None:
     message = refusal("-authfile", "auth.json")
-    assert f"-authfile {work}/auth.json: there is no such file" in message
+    assert f"-authfile: {work}/auth.json: there is no such file" in message
     assert "skopeo login" in message
     assert "no such file" in refusal("-authfile", ".")
     assert "no such folder" in refusal("-cert-dir", "certs")
@@ -365,11 +372,22 @@ def test_the_image_list_is_not_replaced_by_the_bundle() -> None:
 # The list
 
 
-def test_an_argument_too_many() -> None:
-    message = refusal("-part", "false")
-    assert "unexpected argument 'false'" in message
-    assert "-f" in message
-    assert "unexpected argument 'list.txt'" in refusal("list.txt")
+def test_several_lists_are_one_list(work: Path) -> None:
+    (work / "more.txt").write_text("redis\nnginx\nbusybox\n")
+    made = order("-f", "more.txt", "-f=list.txt")
+    (one,) = made.bundles
+    assert [(image.m_id, image.text) for image in one.images] == [(1, "nginx"), (2, "redis"), (3, "busybox")]
+    assert made.list_files == (work / "list.txt", work / "more.txt")
+    assert one.lock_file == work / "list.txt.lock.yaml", "beside the first"
+    assert "would replace the image list" in refusal("-f", "more.txt", "-d", "more.txt")
+
+
+def test_what_is_wrong_in_any_of_the_lists(work: Path) -> None:
+    (work / "bad.txt").write_text("NGINX\n")
+    (work / "worse.txt").write_text("a b\n")
+    (work / "empty.txt").write_text("# nothing\n")
+    message = refusal("-f", "bad.txt", "-f", "empty.txt", "-f", "worse.txt")
+    assert [line.partition(": ")[0] for line in message.splitlines()] == ["bad.txt:1", "empty.txt", "worse.txt:1"]
 
 
 def test_a_list_that_cannot_be_read(work: Path) -> None:
@@ -415,7 +433,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pipe_is_a_list_of_one_job(heard: Heard) -> None:
     made = order(f=None)
     assert [image.text for image in made.bundles[0].images] == ["redis", "nginx"]
-    assert (made.list_file, made.interactive, made.bundles[0].jobs, heard.texts) == (None, False, 1, [])
+    assert (made.list_files, made.interactive, made.bundles[0].jobs, heard.texts) == ((), False, 1, [])
 
 
 @pytest.mark.usefixtures("typed")
@@ -428,7 +446,7 @@ def test_a_pipe_with_more_jobs_is_a_warning(heard: Heard) -> None:
 @pytest.mark.usefixtures("typed")
 def test_a_dash_is_standard_input_with_all_jobs(heard: Heard) -> None:
     made = order("-j", "4", f="-")
-    assert (made.bundles[0].jobs, made.list_file, made.interactive, heard.texts) == (4, None, False, [])
+    assert (made.bundles[0].jobs, made.list_files, made.interactive, heard.texts) == (4, (), False, [])
 
 
 def test_an_empty_pipe_is_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,7 +477,7 @@ def test_a_terminal_is_asked_image_by_image(heard: Heard) -> None:
 # All at once
 
 
-NAMES = st.sampled_from([flag.name for flag in SAVE_FLAGS.flags])
+NAMES = st.sampled_from([flag.name for flag in SAVE_FLAGS])
 VALUES = st.sampled_from(["", "1", "0", "true", "gzip", "dir", "a,b", "~", "é", "list.txt"])
 
 

@@ -199,14 +199,28 @@ compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-
             images: [nginx]
         """,
         """
-        bundle.yaml:1:18: invalid value 0 for 'jobs': use a number from 1 to 20
-        bundle.yaml:1:28: invalid value -1 for 'retry': use 0 or more
-        bundle.yaml:1:42: invalid value "xz" for 'compress': use one of gzip, zstd, dir
-        bundle.yaml:1:52: invalid architecture "linux/amd64": the operating system goes into 'os', e.g. os: linux arch: amd64
-        bundle.yaml:1:73: invalid registry 'https://mirror': leave out the scheme, e.g. 'registry.example.com:5000'
-        bundle.yaml:4:9: invalid value "linux windows" for 'os': use names separated by ',', e.g. linux
-        bundle.yaml:6:21: invalid value 20 for 'compress-level' with zstd: use a number from 1 to 19
-        bundle.yaml:7:16: invalid part size "0": it must be larger than zero
+        bundle.yaml:1:18: 'jobs': invalid value 0: use a number from 1 to 20
+        bundle.yaml:1:28: 'retry': invalid value -1: use 0 or more
+        bundle.yaml:1:42: 'compress': invalid value "xz": use one of gzip, zstd, dir
+        bundle.yaml:1:52: 'arch': invalid architecture "linux/amd64": operating systems are a setting of their own, e.g. os linux, arch amd64
+        bundle.yaml:1:73: 'source': invalid registry 'https://mirror': leave out the scheme, e.g. 'registry.example.com:5000'
+        bundle.yaml:4:9: 'os': invalid value "linux windows": use names separated by ',', e.g. linux
+        bundle.yaml:6:21: 'compress-level': invalid value 20: use a number from 1 to 19
+        bundle.yaml:7:16: 'part-size': invalid part size "0": it must be larger than zero
+        """,
+        by_schema=True,
+    ),
+    Broken(
+        "levels of another compression",
+        """
+        bundles:
+          one: {compress: gzip, compress-level: 10, images: [nginx]}
+          two: {compress: dir, compress-level: 1, images: [nginx]}
+          three: {compress: zstd, compress-level: 19, images: [nginx]}
+        """,
+        """
+        bundle.yaml:2:41: 'compress-level': invalid value 10 for gzip: use a number from 1 to 9
+        bundle.yaml:3:40: 'compress-level': invalid value 1 for dir: a folder is not compressed
         """,
         by_schema=True,
     ),
@@ -226,13 +240,13 @@ compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-
         """,
         """
         bundle.yaml:1:22: there is no such place as ~nobody-at-all/auth.json: Could not determine home directory.
-        bundle.yaml:1:58: 'cert-dir' HERE/certs: there is no such folder
-        bundle.yaml:3:3: 'destination' HERE/demo.tar.gz lies in the cache, which is what is packed; name a file elsewhere with 'destination'
+        bundle.yaml:1:58: 'cert-dir': HERE/certs: there is no such folder
+        bundle.yaml:3:3: 'destination': HERE/demo.tar.gz lies in the cache, which is what is packed; name a file elsewhere
         bundle.yaml:5:18: a text is needed here, not nothing
         bundle.yaml:6:21: cannot read the image list none.txt: No such file or directory
         bundle.yaml:6:39: a path is empty or holds a NUL character
-        bundle.yaml:8:15: 'authfile' HERE/auth.json: there is no such file; log in with 'skopeo login --authfile HERE/auth.json REGISTRY'
-        bundle.yaml:9:18: 'destination' HERE is a folder; name a file, e.g. destination: HERE/saved-images.tar.gz
+        bundle.yaml:8:15: 'authfile': HERE/auth.json: there is no such file; log in with 'skopeo login --authfile HERE/auth.json REGISTRY'
+        bundle.yaml:9:18: 'destination': HERE is a folder; name a file, e.g. HERE/saved-images.tar.gz
         """,
         by_schema=True,
     ),
@@ -344,7 +358,7 @@ mirror.example.com/library/nginx:latest in 'two', but one cache holds one of the
     Broken(
         "a folder in volumes",
         "defaults: {part-size: 1G}\nbundles:\n  demo: {compress: dir, images: [nginx]}\n",
-        "bundle.yaml:1:23: 'part-size' does not go with compress: dir: a folder is not cut; use compress: gzip or zstd",
+        "bundle.yaml:3:20: 'compress': dir makes a folder, which is not cut into volumes; use gzip or zstd, or no volumes",
     ),
     Broken(
         "merge keys",

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline.config.definition import load
-from pipeline.config.keys import KEYS
+from pipeline.config.settings import KEYS
 from pipeline.core.bundle import Access, Architecture, ArtifactTypes, Bundle, Compression, PlatformFilter
 from pipeline.core.errors import EXIT_OK, EXIT_USAGE, InputError
 from tests.system.bundles.helpers import DODO, FILE, doit, image_tools, write
@@ -244,6 +244,7 @@ def test_one_warning_for_an_architecture_that_looks_wrong() -> None:
 
 # Flags over a definition
 
+NOT_CUT = "makes a folder, which is not cut into volumes\nTIP: use gzip or zstd, or no volumes"
 TWO = """
     defaults: {jobs: 2, part-size: 1G}
     bundles:
@@ -263,12 +264,15 @@ def test_flags_win_and_touch_only_the_bundles_that_are_asked_for(work: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-d", "x.tar.gz"], "-d names one file, but there are several bundles\nTIP: choose one with -bundle"),
-        (["-o", "x.txt"], "-o names one file, but there are several bundles\nTIP: choose one with -bundle"),
+        (["-d", "x.tar.gz"], "-d: it names one file, but there are several bundles\nTIP: choose one with -bundle"),
+        (["-o", "x.txt"], "-o: it names one file, but there are several bundles\nTIP: choose one with -bundle"),
         (["-bundle", "three,one"], "bundle.yaml has no bundle three; it has one, two"),
-        (["-compress=tar"], 'invalid value "tar" for -compress: use one of gzip, zstd, dir'),
-        (["-compress=dir"], "-part does not go with -compress=dir: a folder is not cut\nTIP: use -compress=gzip or zstd"),
-        (["-cert-dir", "x"], "-cert-dir {here}/x: there is no such folder"),
+        (["-compress=tar"], '-compress: invalid value "tar": use one of gzip, zstd, dir'),
+        (
+            ["-compress=dir"],
+            "-compress: dir makes a folder, which is not cut into volumes\nTIP: use gzip or zstd, or no volumes",
+        ),
+        (["-cert-dir", "x"], "-cert-dir: {here}/x: there is no such folder"),
         (["-f", "list.txt"], "-f and -config exclude each other: the definition says what is in the bundle"),
         (["-lock", "-locked"], "-lock and -locked exclude each other: a lock says what a save found and saved"),
         (["-lock", "-dry-run"], "-lock and -dry-run exclude each other: a lock says what a save found and saved"),

@@ -55,7 +55,7 @@ def messages() -> dict[str, str]:
             name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             if isinstance(node, ast.Call) and node.args and MAKERS.fullmatch(name) and name not in PYTHONS:
                 text = message_of(node)
-                if re.search(r"\w{2}", text.replace(HOLE, "")):
+                if re.search(r"\w{2}", text.replace(HOLE, "").replace("\nTIP: ", "")):
                     found[f"{path.relative_to(ROOT)}:{node.lineno}"] = text
     return found
 

@@ -1,0 +1,103 @@
+"""What every command is: words, flags, what it runs, examples. One way to read its arguments, show its help, and call it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+
+from pipeline.cli import go_flags
+from pipeline.cli.go_flags import Given, HelpWanted
+from pipeline.config.flag import Flag, in_flags
+from pipeline.core.errors import EXIT_OK, UsageError
+from pipeline.core.log import log
+
+HELP = ("-h", "--h", "-help", "--help")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """The heavy part of a command, in its own module."""
+
+    run: Callable[[Given, tuple[str, ...]], int]
+    """Takes flags and operands, returns the exit code. Raises ImageToolsError."""
+    flags: tuple[Flag, ...] = ()
+    about: str = ""
+    """What its help says below the flags."""
+    examples: tuple[str, ...] = ()
+    takes_files: bool = False
+    """Whether its operands are files."""
+    choices: tuple[str, ...] = ()
+    """The operands that it takes, where they are a few words."""
+    no_operands: str = ""
+    """What to do instead of an operand, where it takes none."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """``words`` call it; ``usage`` follows them. ``place`` (``module:NAME``) is where its body is, looked up when needed."""
+
+    words: str
+    usage: str
+    summary: str
+    place: str
+
+    @cached_property
+    def body(self) -> Body:
+        module, _, name = self.place.partition(":")
+        found: Body = getattr(import_module(f".{module}", __package__), name)
+        return found
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        return tuple(sorted(self.body.flags, key=lambda flag: flag.name))
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Each on one line."""
+        return tuple(re.sub(r"\\\n\s*", "", example) for example in self.body.examples)
+
+    @property
+    def call_line(self) -> str:
+        return f"image-tools {self.words} {self.usage}".rstrip()
+
+    def help(self) -> str:
+        flags = self.flags
+        head = go_flags.usage(self.words, flags) if flags else f"Usage:\n  {self.call_line}    {self.summary}\n"
+        about = f"\n{self.body.about.strip()}\n" if self.body.about else ""
+        return head + about + examples_text(self.body.examples)
+
+    def call(self, arguments: Sequence[str]) -> int:
+        """Run it. Its exit code. Raises ImageToolsError; a UsageError speaks of flags."""
+        try:
+            read = go_flags.parse(self.body.flags, arguments, self.words)
+        except HelpWanted:
+            print(self.help(), end="")
+            return EXIT_OK
+        except UsageError as error:
+            raise in_flags(error, self.body.flags) from error
+        self._start_logging(read.given)
+        for name in read.replaced:
+            log.warning("-%s is given more than once; the last one counts: %s", name, read.given.values[name])
+        if read.operands and not (self.body.takes_files or self.body.choices):
+            instead = f"{self.body.no_operands}, see" if self.body.no_operands else "see"
+            raise UsageError(f"unexpected argument '{read.operands[0]}'", tip=f"{instead} 'image-tools {self.words} -h'")
+        try:
+            return self.body.run(read.given, read.operands)
+        except UsageError as error:
+            raise in_flags(error, self.body.flags) from error
+
+    def _start_logging(self, given: Given) -> None:
+        names = {flag.name for flag in self.body.flags}
+        if not names:
+            return  # it logs nothing, and is quick
+        from pipeline.ui.terminal import start_logging
+
+        is_debug = "debug" in names and given.switch("debug")
+        start_logging(is_debug, given.text("log-format") if "log-format" in names else "text")
+
+
+def examples_text(examples: Sequence[str]) -> str:
+    return "\nExamples:\n" + "".join(f"  {example}\n" for example in examples) if examples else ""

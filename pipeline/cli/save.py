@@ -1,0 +1,86 @@
+"""``image-tools save``: the flags become bundles, each is saved, and the result is an exit code."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from pipeline.acts.save import Save
+from pipeline.cli import prompt, save_options, signals
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
+from pipeline.cli.save_options import SaveOptions
+from pipeline.core import disk
+from pipeline.core.bundle import Bundle
+from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError
+from pipeline.core.interruption import Interruption
+from pipeline.storage.cache import Cache
+from pipeline.ui.terminal import show_progress
+
+
+def _run(given: Given, operands: tuple[str, ...]) -> int:
+    options = save_options.read(given)
+    interruption = Interruption()
+    with signals.stopping(interruption):
+        try:
+            return max(_save(bundle, options, interruption, given) for bundle in options.bundles)
+        except ImageToolsError:
+            if not interruption.requested:
+                raise
+    print("\nimage-tools: interrupted; what was fetched is kept.", file=sys.stderr)
+    print(_how_to_go_on(options, given), file=sys.stderr)
+    return EXIT_SIGNAL + interruption.signum
+
+
+BODY = Body(
+    run=_run,
+    flags=save_options.SAVE_FLAGS,
+    examples=(
+        "image-tools save -f rancher-images.txt",
+        "image-tools save -f rancher-images.txt -j 10 -compress=zstd -part -part-size=4G",
+        "image-tools save -f rancher-images.txt -a amd64 -s registry.example.com -dry-run",
+        "image-tools save -f rancher-images.txt -a amd64 -referrers",
+        "image-tools save -f rancher-images.txt -d /media/stick/rancher.tar.gz -report rancher.html",
+    ),
+    no_operands="an image list is given with -f",
+)
+
+
+def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, given: Given) -> int:
+    run = Save(bundle, interruption, options.force, options.verify)
+    run.context.cache.check()
+    disk.check_writable(run.context.cache.state)
+    if options.report is not None:
+        disk.check_writable(options.report.parent)
+    with run.locked(options.wait):
+        run.start()
+        if options.dry_run:
+            run.show_plan(bundle.images, options.report)
+            return _exit_code(run)
+        if options.interactive:
+            prompt.fetch_what_is_typed(run, options, interruption)
+        else:
+            run.remember(bundle.images)
+        with show_progress(options.progress, run.context.tracker.snapshot):
+            run.fetch(bundle.images)
+            run.pack()
+        run.finish(options.list_files, options.lock, _how_to_go_on(options, given), options.report)
+    return _exit_code(run)
+
+
+def _exit_code(run: Save) -> int:
+    if not run.result.saved:
+        return EXIT_COULD_NOT
+    return EXIT_SOME_FAILED if run.result.failures else EXIT_OK
+
+
+def _how_to_go_on(options: SaveOptions, given: Given) -> str:
+    """What to type after a run that is not complete: going on needs no typing of images."""
+    if not options.list_files and len(options.bundles) == 1 and options.bundles[0].lock_file is None:
+        (bundle,) = options.bundles
+        kept = Cache(bundle.cache).bundle_state(bundle).kept_list
+        if kept.exists():
+            rest = [argument for argument in given.arguments if argument not in ("-f", "--f", "-", "-f=-", "--f=-")]
+            command = shlex.join(["image-tools", "save", "-f", str(kept), *rest])
+            return f"The list is kept; go on with\n  {command}\nIt repeats nothing that is done."
+    return "Run the same command again to go on: it repeats nothing that is done."
