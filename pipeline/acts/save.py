@@ -1,14 +1,15 @@
 """A save, from bundle to archive: three acts, each a run of doit, so that a failed image takes itself out and nothing else.
 
-Takes a bundle and an interruption, returns a ``SaveResult``. Guarantees: what succeeded is packed, whatever failed; a good
-bundle is never replaced by a worse one; what was fetched stays, however the run ends, and the next run goes on from there.
+Takes a bundle and an interruption, returns a ``SaveResult``, and prints nothing. Guarantees: what succeeded is packed, whatever
+failed; a good bundle is never replaced by a worse one; what was fetched stays, however the run ends, and the next run goes on
+from there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -27,18 +28,29 @@ from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.core.reference import Reference
 from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.storage import locks
-from pipeline.ui import terminal
+
+Announce = Callable[[plan.Plan, Sequence[plan.Need]], None]
+"""Takes what a run is about to do, and what room it needs."""
 
 
 class Save:
-    """One run. Call ``fetch`` with the images (all at once, or one by one as they are typed), then ``pack``."""
+    """One run. Call ``fetch`` with the images (all at once, or one by one as they are typed), then ``pack`` and ``finish``."""
 
-    def __init__(self, bundle: Bundle, interruption: Interruption, force: bool = False, verify: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        interruption: Interruption,
+        announce: Announce,
+        *,
+        force: bool = False,
+        verify: bool = False,
+    ) -> None:
         self.context = SaveContext(bundle, interruption)
         self.context.patient = False
         self.result = SaveResult()
         self._bundle = bundle
         self._earlier = Earlier(bundle, self.context.state)
+        self._announce = announce
         self._force = force
         self._verify = verify
         self._before: tuple[str, ...] = ()
@@ -118,23 +130,17 @@ class Save:
 
     # Between act 1 and act 2
 
-    def show_plan(self, images: Sequence[BundleImage], report_file: Path | None = None) -> None:
-        """What a save would do (``-dry-run``). No layer is fetched."""
-        chosen = self.resolve(images)
-        order = plan.make_plan(self.context.cache, chosen)
-        terminal.print_plan(order, plan.needs(self.context.cache, self._bundle, order, self._earlier.finished))
-        terminal.print_failures(self.result.failures)
-        terminal.print_lost({item.image: item.lost for item in chosen if item.lost})
-        self.result.saved = chosen
-        if report_file is not None:
-            save_result.write_report(self.context, self.result, None, report_file, planned=True)
-        plan.check_file_size(self._bundle, order)
+    def preview(self, images: Sequence[BundleImage]) -> tuple[plan.Plan, Sequence[plan.Need]]:
+        """What a save would do, and what room it needs (``-dry-run``). No layer is fetched; failures are recorded."""
+        self.result.saved = self.resolve(images)
+        order = plan.make_plan(self.context.cache, self.result.saved)
+        return order, plan.needs(self.context.cache, self._bundle, order, self._earlier.finished)
 
     def _check_room(self, chosen: Sequence[ChosenImage]) -> plan.Plan:
         order = plan.make_plan(self.context.cache, chosen)
         plan.check_file_size(self._bundle, order)
         needs = plan.needs(self.context.cache, self._bundle, order, self._earlier.finished)
-        log.info("%s", terminal.plan_line(order, needs))
+        self._announce(order, needs)
         if not self._force:
             plan.check_disk(needs)
         return order
@@ -269,15 +275,11 @@ class Save:
 
     # After the acts
 
-    def finish(self, list_files: Sequence[Path], write_lock: bool, how_to_go_on: str, report_file: Path | None = None) -> None:
-        """Write failed list, lock and report, remember what failed, and tell. ``list_files`` are never removed."""
-        finished = self._earlier.finished
+    def finish(self, list_files: Sequence[Path]) -> SaveResult:
+        """Write the failed list, and remember what failed. ``list_files`` are never removed."""
+        self.result.finished = self._earlier.finished
         save_result.remember(self.context, self.result, list_files)
-        if write_lock:
-            save_result.write_lock(self.context, self.result)
-        if report_file is not None:
-            save_result.write_report(self.context, self.result, finished, report_file)
-        save_result.tell(self.context, self.result, finished, how_to_go_on, report_file)
+        return self.result
 
     def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
         results = engine.run(

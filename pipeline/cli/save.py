@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 
+from pipeline.acts import plan
 from pipeline.acts.save import Save
-from pipeline.cli import prompt, save_options, signals
+from pipeline.cli import prompt, save_options, save_output, signals
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.save_options import SaveOptions
@@ -47,7 +48,7 @@ BODY = Body(
 
 
 def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, given: Given) -> int:
-    run = Save(bundle, interruption, options.force, options.verify)
+    run = Save(bundle, interruption, save_output.announce, force=options.force, verify=options.verify)
     run.context.cache.check()
     disk.check_writable(run.context.cache.state)
     if options.report is not None:
@@ -55,8 +56,7 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
     with run.locked(options.wait):
         run.start()
         if options.dry_run:
-            run.show_plan(bundle.images, options.report)
-            return _exit_code(run)
+            return _plan(run, options)
         if options.interactive:
             prompt.fetch_what_is_typed(run, options, interruption)
         else:
@@ -64,7 +64,22 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
         with show_progress(options.progress, run.context.tracker.snapshot):
             run.fetch(bundle.images)
             run.pack()
-        run.finish(options.list_files, options.lock, _how_to_go_on(options, given), options.report)
+        run.finish(options.list_files)
+        if options.lock:
+            save_output.write_lock(run.context, run.result)
+        if options.report is not None:
+            save_output.write_report(run, options.report)
+        save_output.print_summary(run, options.report, _how_to_go_on(options, given))
+    return _exit_code(run)
+
+
+def _plan(run: Save, options: SaveOptions) -> int:
+    """``-dry-run``."""
+    order, needs = run.preview(run.context.bundle.images)
+    save_output.print_plan(run.result, order, needs)
+    if options.report is not None:
+        save_output.write_report(run, options.report, planned=True)
+    plan.check_file_size(run.context.bundle, order)
     return _exit_code(run)
 
 

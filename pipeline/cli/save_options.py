@@ -142,13 +142,12 @@ def _check_files(bundle: Bundle, list_files: Sequence[Path], report: Path | None
         raise UsageError(
             f"{failed_list} is a folder, or what the bundle is written to", tip="name another file", setting="failed-list"
         )
-    if destination in list_files:
+    others = (destination, bundle.output.checksum_file, failed_list, bundle.lock_file, *list_files)
+    if report is not None and (report in others or report.is_dir() or report.is_relative_to(bundle.cache)):
+        problem = f"{report} is a folder, lies in the cache, or is another file of this run"
+        raise UsageError(problem, tip="name another file", setting="report")
+    if destination in list_files or bundle.output.checksum_file in list_files:
         raise UsageError(f"{destination} would replace the image list", tip="name another file", setting="destination")
-    ours = (destination, bundle.output.checksum_file, failed_list, bundle.lock_file, *list_files)
-    is_below = report is not None and (report.is_relative_to(bundle.cache) or report.is_relative_to(destination))
-    if report is not None and (report in ours or is_below or report.is_dir()):
-        what = "a folder" if report.is_dir() else "in the bundle" if is_below else "another of this run's files"
-        raise UsageError(f"{report} is {what}", tip="name another file", setting="report")
 
 
 def _from_list(settings: Settings, images: tuple[BundleImage, ...], list_files: Sequence[Path], named: bool) -> Bundle:

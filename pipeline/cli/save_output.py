@@ -1,0 +1,105 @@
+"""What a save tells people: the plan, the summary, the report, and the lock that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.acts import plan
+from pipeline.acts.save import Save
+from pipeline.acts.save_result import SaveResult
+from pipeline.acts.save_tasks import SaveContext
+from pipeline.config import digest_lock
+from pipeline.config.digest_lock import LockedImage, LockedPlatform
+from pipeline.core.bundle import BundleImage, Referrer
+from pipeline.core.log import log
+from pipeline.steps import tar
+from pipeline.steps.chosen import ChosenImage
+from pipeline.ui import report, terminal
+from pipeline.ui.report import collect
+
+
+def announce(order: plan.Plan, needs: Sequence[plan.Need]) -> None:
+    """One line of the log, before anything is fetched."""
+    log.info("%s", terminal.plan_line(order, needs))
+
+
+def print_plan(result: SaveResult, order: plan.Plan, needs: Sequence[plan.Need]) -> None:
+    """What a save would do (``-dry-run``)."""
+    terminal.print_plan(order, needs)
+    terminal.print_failures(result.failures)
+    terminal.print_lost(_lost(result))
+
+
+def print_summary(run: Save, report_file: Path | None, how_to_go_on: str) -> None:
+    context, result = run.context, run.result
+    terminal.print_summary(
+        terminal.Summary(
+            context.bundle,
+            len(result.listed),
+            len(result.reused),
+            plan.make_plan(context.cache, result.saved),
+            result.failures,
+            context.fetched,
+            context.tracker.seconds,
+            result.repacked,
+            result.finished.files if result.finished else (),
+            result.kept,
+            report_file,
+            how_to_go_on,
+            result.verified,
+            _lost(result),
+            result.replaced,
+        )
+    )
+
+
+def write_report(run: Save, path: Path, *, planned: bool = False) -> None:
+    """Write the report of the run, or of what it would do."""
+    context, result = run.context, run.result
+    about = collect.Run(
+        context.bundle,
+        context.cache,
+        context.state,
+        result.saved,
+        frozenset(result.reused),
+        result.failures,
+        result.finished.files if result.finished else (),
+        context.fetched,
+        result.repacked,
+        result.kept,
+        planned,
+        context.tracker,
+        result.verified,
+    )
+    report.write(collect.collect(about), path)
+
+
+def write_lock(context: SaveContext, result: SaveResult) -> None:
+    path = context.bundle.lock_file
+    assert path is not None, "the options were checked"
+    if result.failures:
+        log.warning("%s is left as it was: a lock of only some images would lock the others out", path)
+        return
+    if digest_lock.write(path, {str(item.image.reference): _locked(context, item, result.saved) for item in result.listed}):
+        log.info("wrote the lock %s", path)
+
+
+def _lost(result: SaveResult) -> dict[BundleImage, tuple[Referrer, ...]]:
+    return {item.image: item.lost for item in result.listed if item.lost}
+
+
+def _locked(context: SaveContext, item: ChosenImage, saved: Sequence[ChosenImage]) -> LockedImage:
+    along = {each.image.reference: each.image.about for each in saved}
+    platforms = [(p.platform, tar.platform_entry(context.cache, item.image, p)) for p in item.choice.platforms]
+    return LockedImage(
+        digest_lock.asked(item.image),
+        str(item.image.source),
+        item.choice.top.digest,
+        tar.image_entry(context.state, item.image).digest,
+        tuple(
+            LockedPlatform(str(platform), entry.digest, sum(blob.size for blob in context.cache.closure(entry)))
+            for platform, entry in platforms
+        ),
+        None if item.image.referrers is None else tuple(about for name in item.referrers if (about := along[name])),
+    )
