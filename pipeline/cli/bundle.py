@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.cli.arguments import DEBUG
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.config import digest_lock, schema
@@ -67,9 +68,11 @@ def _schema(given: Given, operands: tuple[str, ...]) -> int:
     return EXIT_OK
 
 
-LIST = Body(run=_list, flags=(_CONFIG,), takes_files=True)
-CHECK = Body(run=_check, flags=(_CONFIG, _LOCKED), examples=("image-tools bundle check configs/*.yaml",), takes_files=True)
-SHOW = Body(run=_show, flags=(_CONFIG,), examples=("image-tools bundle show configs/rke2.yaml rke2",), takes_files=True)
+LIST = Body(run=_list, flags=(_CONFIG, DEBUG), takes_files=True)
+CHECK = Body(
+    run=_check, flags=(_CONFIG, DEBUG, _LOCKED), examples=("image-tools bundle check configs/*.yaml",), takes_files=True
+)
+SHOW = Body(run=_show, flags=(_CONFIG, DEBUG), examples=("image-tools bundle show configs/rke2.yaml rke2",), takes_files=True)
 SCHEMA = Body(
     run=_schema,
     examples=("image-tools bundle schema > configs/bundle.schema.json",),

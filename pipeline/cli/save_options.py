@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen, source
 from pipeline.cli.go_flags import Given
 from pipeline.config import bundle_maker, digest_lock
 from pipeline.config.flag import Flag
 from pipeline.config.settings import SETTINGS, Settings, absolute
 from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
-from pipeline.core.errors import InputError, UsageError
+from pipeline.core.errors import UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.log import log
 from pipeline.ui.report import check_name
@@ -144,8 +144,11 @@ def _check_files(bundle: Bundle, list_files: Sequence[Path], report: Path | None
         )
     others = (destination, bundle.output.checksum_file, failed_list, bundle.lock_file, *list_files)
     if report is not None and (report in others or report.is_dir() or report.is_relative_to(bundle.cache)):
-        problem = f"{report} is a folder, lies in the cache, or is another file of this run"
-        raise UsageError(problem, tip="name another file", setting="report")
+        raise UsageError(
+            f"{report} is a folder, lies in the cache, or is another file of this run",
+            tip="name another file",
+            setting="report",
+        )
     if destination in list_files or bundle.output.checksum_file in list_files:
         raise UsageError(f"{destination} would replace the image list", tip="name another file", setting="destination")
 
@@ -185,15 +188,7 @@ def read_lists(names: Sequence[str]) -> tuple[tuple[Line, ...], tuple[Path, ...]
         if name == STANDARD_INPUT:
             texts.append((sys.stdin.buffer.read() if sys.stdin is not None else b"", "standard input"))
             continue
-        texts.append((_read(name), name))
+        # Not its absolute path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
+        texts.append((image_list.read(source(name), name), name))
         paths.append(absolute(name, Path.cwd(), "f"))
     return image_list.parse_all(texts), tuple(paths)
-
-
-def _read(name: str) -> bytes:
-    try:
-        # Not its absolute path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
-        return Path(name).expanduser().read_bytes()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError([f"cannot read the image list {name}: {reason}"]) from error

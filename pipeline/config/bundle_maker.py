@@ -178,7 +178,13 @@ def _policy_problem(path: Path) -> str:
 
 
 def _requirement_types(document: object) -> Iterator[str]:
-    for part in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
-        yield from _requirement_types(part)
-    if isinstance(document, dict) and isinstance(document.get("type"), str):
-        yield document["type"]
+    """Without recursion: a policy may be nested as deep as its reader can bear."""
+    waiting = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += part.values()
+            if isinstance(part.get("type"), str):
+                yield part["type"]
+        elif isinstance(part, list):
+            waiting += part

@@ -7,10 +7,12 @@ and bad references are all reported, with the nearest valid key.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,13 +22,18 @@ from pipeline.config import bundle_maker, digest_lock
 from pipeline.config.flag import Value, either
 from pipeline.config.settings import IMAGE_KEYS, KEYS, Setting, Settings, absolute
 from pipeline.config.yaml_document import Document, Entry, kind, nearest, shown
-from pipeline.core import bundle, image_list
-from pipeline.core.bundle import Bundle, BundleImage
+from pipeline.core import bundle, files, image_list
+from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import InputError, UsageError
+from pipeline.core.log import log
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Of a bundle."""
 VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+MAX_SIZE = 1 << 20
+"""Bytes of a definition: some 25,000 images, which PyYAML reads in seconds."""
+MAX_IMAGES = 50_000
+"""Entries of a definition, counted as often as aliases repeat them."""
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
 _T = TypeVar("_T")
@@ -48,7 +55,10 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collectio
     UsageError where an override does not fit the rest.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = files.read_bounded(path, MAX_SIZE)
+        if data is None:
+            raise InputError([f"{path}: the definition is larger than {MAX_SIZE:,} bytes; put its images into a 'list'"])
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError([f"cannot read the bundle definition {path}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
@@ -100,6 +110,7 @@ class _Reader:
         self._overrides = overrides
         self._only = only
         self._variables: dict[str, str] = {}
+        self._entries = 0
 
     def read(self) -> Definition:
         root, path = self._document.root, self._document.path
@@ -174,10 +185,14 @@ class _Reader:
         found: dict[str, BundleImage] = {}
         places: dict[str, str] = {}
         entries = self._document.sequence(node)
+        self._entries += len(entries)
+        if self._entries > MAX_IMAGES:
+            raise InputError([f"{self._document.place(node.start_mark)}: more than {MAX_IMAGES:,} images in one definition"])
+        shared = self._place_and_platforms(given, name)
         if not entries and isinstance(node, yaml.SequenceNode):
             self._problem(node, f"the bundle '{name}' holds no image")
         for entry in entries:
-            for place, image in self._entry(entry, given, name):
+            for place, image in self._entry(entry, given, name, shared):
                 key = str(image.reference)
                 first = found.setdefault(key, bundle.renumbered(image, len(found) + 1))
                 places.setdefault(key, place)
@@ -186,19 +201,26 @@ class _Reader:
                     self._document.add(entry.start_mark, f"{place}: {shown(image.text)} stands here {other}")
         return tuple(found.values())
 
-    def _entry(self, node: yaml.Node, given: Mapping[str, _Given], name: str) -> Iterator[tuple[str, BundleImage]]:
-        """The images of one entry, each with the place of its reference."""
+    def _place_and_platforms(self, given: Mapping[str, _Given], name: str) -> tuple[str, PlatformFilter]:
+        """Where images are fetched, and which of their platforms."""
+        values = Settings(self._values(given, name), self._base)
+        return values.text("source"), bundle_maker.platforms(values)
+
+    def _entry(
+        self, node: yaml.Node, given: Mapping[str, _Given], name: str, shared: tuple[str, PlatformFilter]
+    ) -> Iterator[tuple[str, BundleImage]]:
+        """The images of one entry, each with the place of its reference. ``shared`` is what the bundle says for all."""
         if isinstance(node, yaml.MappingNode):
             body = self._document.mapping(node, ("image", "list", *IMAGE_KEYS))
             if ("image" in body) == ("list" in body):
                 self._problem(node, "an entry names either an 'image' or a 'list'")
                 return
-            given = {**given, **self._settings({key: body[key] for key in body if key in IMAGE_KEYS})}
+            own = self._settings({key: body[key] for key in body if key in IMAGE_KEYS})
+            source, platforms = self._place_and_platforms({**given, **own}, name) if own else shared
             what = (body.get("image") or body["list"]).value
         else:
             body, what = {}, node
-        values = Settings(self._values(given, name), self._base)
-        platforms, source = bundle_maker.platforms(values), values.text("source")
+            source, platforms = shared
         for line in self._list(what) if "list" in body else self._line(what):
             place = f"{line.origin}:{line.number}" if "list" in body else self._document.place(what.start_mark)
             yield place, bundle.image(line, 0, source, platforms)
@@ -224,9 +246,14 @@ class _Reader:
             return ()
         origin = str(self._document.path.parent / text)
         try:
-            return image_list.parse(path.read_bytes(), origin)
-        except OSError as error:
-            self._problem(node, f"cannot read the image list {origin}: {error.strerror}")
+            data = image_list.read(path, origin)
+        except InputError as error:
+            self._problem(node, said(error))
+            return ()
+        # A definition may come from a stranger, and name any file of the machine that looks at it.
+        quote = path.is_relative_to(_repository(self._base)) or log.isEnabledFor(logging.DEBUG)
+        try:
+            return image_list.parse(data, origin, quote=quote)
         except InputError as error:
             for problem in error.problems:
                 self._document.add(node.start_mark, problem)
@@ -312,6 +339,13 @@ class _Reader:
 
     def _problem(self, node: yaml.Node, text: str) -> None:
         self._document.problem(node, text)
+
+
+@cache
+def _repository(folder: Path) -> Path:
+    """The folder that holds ``.git``, or ``folder`` where none above it does."""
+    folder = folder.resolve()
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 
 def from_text(text: str) -> Any:

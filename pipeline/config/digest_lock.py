@@ -19,6 +19,8 @@ from pipeline.storage.records import referrers as referrers_record
 
 VERSION = 1
 SUFFIX = ".lock.yaml"
+MAX_SIZE = 32 << 20
+"""Bytes of a lock file: some 50,000 images."""
 HEADER = (
     "# What each reference named when this bundle was saved. Written by 'image-tools save -lock';\n"
     "# 'image-tools save -locked' saves exactly this again. Keep it beside the definition, under version control.\n"
@@ -115,23 +117,33 @@ def _read(path: Path) -> dict[str, _Pin]:
 
     try:
         # The loader that takes everything for a text: nothing in a lock needs more, and no merge keys can grow in it.
-        document = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)
+        text = files.read_bounded(path, MAX_SIZE)
+        if text is None:
+            raise InputError([f"{path}: the lock is larger than {MAX_SIZE:,} bytes, more than any has"])
+        document = yaml.load(text, Loader=yaml.BaseLoader)
         if document["version"] != str(VERSION):
             raise InputError([f"{path}: the lock has version {document['version']}; this program reads {VERSION}"])
-        return {str(entry["image"]): _pin(entry) for entry in document["images"]}
+        return {_text(entry["image"]): _pin(entry) for entry in document["images"]}
     except OSError as error:
         raise InputError([f"cannot read the lock {path}: {error.strerror}"]) from error
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError([f"{path}{line}: this is no YAML, so no lock; was it merged by hand?"]) from error
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError, ContentError) as error:
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError, ValueError, RecursionError, ContentError) as error:
         raise InputError([f"{path}: this is no lock of ours"]) from error
 
 
 def _pin(entry: Mapping[str, Any]) -> _Pin:
     referrers = entry.get("referrers")
     found = None if referrers is None else tuple(referrers_record.from_json(each) for each in referrers)
-    return _Pin(str(entry["asked"]), Digest.parse(entry["source"]), Digest.parse(entry["digest"]), found)
+    return _Pin(_text(entry["asked"]), Digest.parse(_text(entry["source"])), Digest.parse(_text(entry["digest"])), found)
+
+
+def _text(value: object) -> str:
+    """Raises TypeError for anything else: with aliases, a few lines are a list whose text has no end."""
+    if isinstance(value, str):
+        return value
+    raise TypeError("not a text")
 
 
 def _differences(bundle: Bundle, locked: Mapping[str, _Pin]) -> Iterable[str]:

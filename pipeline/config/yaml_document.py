@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ import yaml
 from yaml.constructor import SafeConstructor
 from yaml.reader import ReaderError
 
+_MAX_VALUE = 100
+"""Characters of a number, a date or a truth value: beyond all use, and PyYAML takes minutes to read one of a megabyte."""
+_TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 _TAKEN_FOR = {
     "tag:yaml.org,2002:bool": "true or false",
@@ -106,12 +110,12 @@ class Document:
 
     def scalar(self, node: yaml.Node) -> Any:
         """The value as YAML takes it; the node itself where it is no scalar, or one that cannot be read."""
-        if not isinstance(node, yaml.ScalarNode):
+        if not isinstance(node, yaml.ScalarNode) or (node.tag != _TEXT and len(node.value) > _MAX_VALUE):
             return node
         try:
             return self._constructor.construct_object(node)
-        except (yaml.YAMLError, ValueError, LookupError, OverflowError):
-            return node
+        except (yaml.YAMLError, ValueError, LookupError, OverflowError, AttributeError):
+            return node  # AttributeError is what PyYAML raises for a '!!timestamp' that it cannot read
 
     def _compose(self, text: str) -> yaml.Node | None:
         try:
@@ -142,7 +146,7 @@ class Document:
             if first.key is not key:
                 line = first.key.start_mark.line + 1
                 self.problem(key, f"the key {shown(key.value)} stands here twice, first in line {line}")
-        for each in merged:
+        for each in {id(node): node for node in merged}.values():
             for identity, entry in list(self._entries(each).items()):
                 found.setdefault(identity, entry)
         return found
@@ -157,6 +161,11 @@ class Document:
 
 def nearest(name: str, known: Collection[str]) -> str:
     """A hint for a name that is not among the known ones."""
+    return _nearest(name[:_MAX_VALUE], tuple(known))
+
+
+@lru_cache(maxsize=4096)
+def _nearest(name: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -173,7 +182,7 @@ def kind(node: yaml.Node) -> str:
         return "nothing"
     if node.tag in _TAKEN_FOR:
         return f"{shown(node.value)}, which YAML takes for {_TAKEN_FOR[node.tag]}"
-    return shown(node.value) if node.tag == "tag:yaml.org,2002:str" else f"{shown(node.value)} with the tag {shown(node.tag)}"
+    return shown(node.value) if node.tag == _TEXT else f"{shown(node.value)} with the tag {shown(node.tag)}"
 
 
 def shown(text: str) -> str:

@@ -121,11 +121,18 @@ def _checksum(document: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON document in one of our own files, or None where it is missing or damaged: all of them can be made again."""
+    """The JSON document in a file, or None where it is missing, damaged, or nested beyond reason."""
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def read_bounded(path: Path, limit: int) -> bytes | None:
+    """The whole of a file that somebody wrote; None where it has more than ``limit`` bytes. Raises OSError."""
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    return data if len(data) <= limit else None
 
 
 def read_verified(path: Path, digest: Digest, limit: int) -> bytes:

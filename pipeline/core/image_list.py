@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.core import reference
+from pipeline.core import files, reference
 from pipeline.core.errors import InputError
 from pipeline.core.reference import Reference
+
+MAX_SIZE = 16 << 20
+"""Bytes of a list: some 300,000 images."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,33 @@ class Line:
     number: int
 
 
-def parse(data: bytes, origin: str) -> tuple[Line, ...]:
-    """Parse a whole list; ``origin`` names it in messages. Raises InputError with all bad lines, or for an empty list."""
-    return parse_all([(data, origin)])
+def read(path: Path, name: str) -> bytes:
+    """The bytes of a list that messages call ``name``. Raises InputError."""
+    try:
+        data = files.read_bounded(path, MAX_SIZE)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError([f"cannot read the image list {name}: {reason}"]) from error
+    if data is None:
+        raise InputError([f"{name}: it is larger than any image list ({MAX_SIZE:,} bytes)"])
+    return data
 
 
-def parse_all(lists: Iterable[tuple[bytes, str]]) -> tuple[Line, ...]:
+def parse(data: bytes, origin: str, *, quote: bool = True) -> tuple[Line, ...]:
+    """Parse a whole list; ``origin`` names it in messages. Raises InputError with all bad lines, or for an empty list.
+
+    Without ``quote``, messages name lines by their numbers alone: the list may be a file that is not for everybody's eyes.
+    """
+    return parse_all([(data, origin)], quote=quote)
+
+
+def parse_all(lists: Iterable[tuple[bytes, str]], *, quote: bool = True) -> tuple[Line, ...]:
     """Parse several lists, each with its origin, as if they were one. Raises InputError with what is wrong in any of them."""
     lines: dict[Reference, Line] = {}
     problems: list[str] = []
     for data, origin in lists:
         try:
-            found = list(_parse(data, origin, problems))
+            found = list(_parse(data, origin, problems, quote))
         except InputError as error:
             problems += error.problems
             continue
@@ -46,14 +65,14 @@ def parse_all(lists: Iterable[tuple[bytes, str]]) -> tuple[Line, ...]:
     return tuple(lines.values())
 
 
-def _parse(data: bytes, origin: str, problems: list[str]) -> Iterator[Line]:
+def _parse(data: bytes, origin: str, problems: list[str], quote: bool) -> Iterator[Line]:
     """The images of one list; bad lines go to ``problems``."""
     is_empty = True
     for number, text in enumerate(_decode(data, origin), start=1):
         try:
             line = parse_line(text, origin, number)
         except InputError as error:
-            problems.extend(error.problems)
+            problems += error.problems if quote else [f"{origin}:{number}: this line is not an image; -debug shows it"]
             is_empty = False
             continue
         if line is not None:

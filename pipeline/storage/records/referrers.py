@@ -65,17 +65,13 @@ def to_json(referrer: Referrer) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Referrer:
     """Raises KeyError, ValueError, ContentError."""
-    tag = str(data["tag"])
+    texts = [data[key] for key in ("subject", "digest", "media_type", "artifact_type", "tag")]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("not a text")
+    subject, digest, media_type, artifact_type, tag = texts
     if tag and not is_tag(tag):
-        raise ValueError(f"{tag!a} is no tag")
-    return Referrer(
-        Digest.parse(data["subject"]),
-        Digest.parse(data["digest"]),
-        str(data["media_type"]),
-        int(data["size"]),
-        str(data["artifact_type"]),
-        tag,
-    )
+        raise ValueError(f"{tag!a} is not a tag")
+    return Referrer(Digest.parse(subject), Digest.parse(digest), media_type, int(data["size"]), artifact_type, tag)
 
 
 def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:

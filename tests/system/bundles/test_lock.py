@@ -22,6 +22,9 @@ from tests.system.bundles.helpers import FILE, checksum, define, image_tools, sa
 KINDS = ("oci-index", "docker-single", "helm-chart", "schema1")
 """With an index, without one, without a platform, and one that is converted."""
 LOCK = Path("demo.lock.yaml")
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+BOMB += "version: 1\nimages: [{image: *a11, asked: *a11, source: *a11, digest: *a11}]\n"
+"""A name of a hundred billion letters, by aliases."""
 
 
 def entries(path: Path = LOCK) -> dict[str, dict[str, Any]]:
@@ -122,6 +125,8 @@ def test_what_was_added_removed_or_changed_is_named(registry: Registry) -> None:
         ("<<<<<<< HEAD\nversion: 1\n", "{lock}:2: this is no YAML, so no lock; was it merged by hand?"),
         ("version: 2\n", "{lock}: the lock has version 2; this program reads 1"),
         ("version: 1\nimages: [{image: x}]\n", "{lock}: this is no lock of ours"),
+        (BOMB, "{lock}: this is no lock of ours"),
+        (f"version: 1\nimages: {'[' * 100_000}", "{lock}: this is no lock of ours"),
         ("[1]\n", "{lock}: this is no lock of ours"),
     ],
 )

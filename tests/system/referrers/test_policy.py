@@ -191,6 +191,11 @@ def test_sigstore(registry: Registry, images: dict[str, PushedImage], work: Path
         ("[]", "it is no policy"),
         ("{}", "it is no policy"),
         ('{"default": {}}', "it is no policy"),
+        ("[" * 200_000, "it is no policy"),
+        (
+            '{"default": [{"type": "insecureAcceptAnything"}], "x": ' + "[" * 900 + "]" * 900 + "}",
+            "this policy accepts everything, signed or not",
+        ),
         ('{"default": [{"type": "insecureAcceptAnything"}]}', "this policy accepts everything, signed or not"),
         (
             '{"default": [{"type": "insecureAcceptAnything"}], '

@@ -377,6 +377,24 @@ mirror.example.com/library/nginx:latest in 'two', but one cache holds one of the
 )
 """YAML that is no definition."""
 
+HOSTILE = {
+    "a date that is none": "bundles: {a: {jobs: !!timestamp x, images: [!!timestamp foo]}}",
+    "numbers that are none": "bundles: {a: {jobs: !!int '', retry: !!int _, images: [!!float x, !!bool maybe, !!binary '*']}}",
+    "a large number": f"bundles: {{a: {{jobs: {'9' * 1_000_000}, images: [x]}}}}",
+    "a large hexadecimal number": f"bundles: {{a: {{jobs: 0x{'f' * 5000}, retry: 0x{'f' * 500_000}, images: [x]}}}}",
+    "a number of base 60": f"bundles: {{a: {{jobs: 1{':1' * 400_000}, images: [x]}}}}",
+    "a large key": f"bundles: {{? 0x{'f' * 5000} : {{images: [x]}}}}",
+    "brackets": "[" * 200_000,
+    "braces": "{a: " * 200_000,
+    "dashes": "- " * 200_000,
+    "a long line": "a" * 1_000_000 + ": x",
+    "a long file": "#\n" * 600_000,
+    "images by aliases": f"x: &x [{','.join(f'i{n}' for n in range(1000))}]\nbundles:\n"
+    + "".join(f"  b{n}: {{images: *x}}\n" for n in range(1000)),
+    "keys by merging": f"x: &x {{{','.join(f'k{n}: 1' for n in range(500))}}}\nbundles:\n"
+    + "".join(f"  b{n}: {{<<: [{','.join(['*x'] * 100)}]}}\n" for n in range(300)),
+}
+"""Text that costs a careless reader its time, its memory or its composure."""
 LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
 """Ten lines that would be ten billion images."""
 MERGES = "bundles:\n  b0: &b0 {images: [x], jobs: 2}\n" + "".join(

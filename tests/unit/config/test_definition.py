@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pipeline.config.settings import KEYS
 from pipeline.core.bundle import Access, Architecture, ArtifactTypes, Bundle, Compression, PlatformFilter
 from pipeline.core.errors import EXIT_OK, EXIT_USAGE, InputError
 from tests.system.bundles.helpers import DODO, FILE, doit, image_tools, write
-from tests.unit.config.broken import LAUGHS, MERGES, NO_YAML, WRONG, Broken
+from tests.unit.config.broken import HOSTILE, LAUGHS, MERGES, NO_YAML, WRONG, Broken
 
 AMD64, ARM64, ARM_V7 = Architecture("amd64"), Architecture("arm64"), Architecture("arm", "v7")
 
@@ -51,6 +52,34 @@ def test_all_that_is_wrong_is_on_one_screen(broken: Broken, work: Path) -> None:
 def test_aliases_do_not_multiply(text: str, code: int) -> None:
     write(text)
     assert image_tools("bundle", "check", FILE).code == code, "and it ends"
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_refused_within_two_seconds(name: str) -> None:
+    FILE.write_text(HOSTILE[name])
+    started = time.process_time()
+    result = image_tools("bundle", "check", FILE)
+    assert time.process_time() - started < 4, "twice as long as it may take, for a slow machine"
+    assert result.code == EXIT_USAGE and result.stderr.startswith("image-tools: bundle.yaml")
+    assert len(max(result.stderr.splitlines(), key=len)) < 1000
+
+
+def test_a_list_elsewhere_is_not_shown_to_strangers(work: Path) -> None:
+    """A definition from a pull request names any file of the machine that checks it."""
+    write("root:secret-word:0\nnginx\nanother secret\n", Path("etc/shadow"))
+    repository = work / "repository"
+    (repository / ".git").mkdir(parents=True)
+    (repository / "link.txt").symlink_to("../etc/shadow")
+    for name in ("../../etc/shadow", "../link.txt", str(work / "etc/shadow")):
+        path = write(f"bundles: {{demo: {{images: [{{list: {name}}}]}}}}", Path("repository/configs/bundle.yaml"))
+        result = image_tools("bundle", "check", path)
+        assert result.code == EXIT_USAGE and "secret" not in result.stderr
+        lines = [line.rpartition(":")[0].rpartition(":")[2] for line in result.stderr.splitlines()]
+        assert lines == ["1", "3"] and "this line is not an image" in result.stderr
+        assert "secret-word" in image_tools("bundle", "check", "-debug", path).stderr
+    write("Nginx\n", repository / "lists/wrong.txt")
+    path = write("bundles: {demo: {images: [{list: ../lists/wrong.txt}]}}", Path("repository/configs/bundle.yaml"))
+    assert "'Nginx'" in image_tools("bundle", "check", path).stderr, "in the repository it is shown"
 
 
 def test_what_names_itself_ends() -> None:
