@@ -8,7 +8,6 @@ from there.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -24,7 +23,6 @@ from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about, log
-from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.core.reference import Reference
 from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.storage import locks
@@ -114,10 +112,11 @@ class Save:
                 self.result.failures[image] = (reasons or ["it could not be read from the cache; run the command again"])[0]
                 continue
             choice = known[image.reference].choice
-            level = logging.WARNING if choice.top.media_type in SCHEMA1_TYPES else logging.INFO
             with about(image.m_id):
+                for warning in choice.warnings:
+                    log.warning("%s: %s", image.reference, warning)
                 for note in choice.notes:
-                    log.log(level, "%s: %s", image.reference, note)
+                    log.info("%s: %s", image.reference, note)
         if any(image.referrers is not None for image in images):
             found, requests = sum(len(item.referrers) for item in chosen), self.context.distribution.requests
             log.info("%d signatures and other referrers found, in %d requests", found, requests)

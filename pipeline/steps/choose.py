@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.core import oci
 from pipeline.core.bundle import BundleImage
@@ -49,6 +49,8 @@ class Choice:
     inner: tuple[tuple[Digest, bytes], ...] = ()
     """Indexes in ``index`` that are new, as only some of what they named was asked for."""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """As ``notes``, of what is not as it was at the source, or not all of it."""
 
     @property
     def digest(self) -> Digest:
@@ -70,10 +72,11 @@ def choose(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
     """Raises PlatformError when nothing asked for is there, ContentError when an object is missing or damaged."""
     top = resolved.descriptor
     if resolved.is_schema1:
-        return _single(image, top, resolved.platform, ("Docker schema 1 is converted to OCI: its digest changes",))
+        choice = _single(image, top, resolved.platform)
+        return replace(choice, warnings=("Docker schema 1 is converted to OCI: its digest changes",))
     parsed = cache.parse(top.digest)
     if isinstance(parsed, Manifest):
-        return _single(image, top, platform_of(cache, parsed), ())
+        return _single(image, top, platform_of(cache, parsed))
     return _from_index(cache, image, resolved)
 
 
@@ -84,11 +87,12 @@ def platform_of(cache: Cache, manifest: Manifest) -> Platform:
     return Platform.from_json(oci.load_json(cache.read(manifest.config.digest)))
 
 
-def _single(image: BundleImage, top: Descriptor, platform: Platform, notes: tuple[str, ...]) -> Choice:
+def _single(image: BundleImage, top: Descriptor, platform: Platform) -> Choice:
+    notes: tuple[str, ...] = ()
     if platform.is_known and not image.platforms.matches(platform):
         if image.reference.digest is None:
             raise PlatformError(f"it is made for {platform} only, but {image.platforms} was asked for", tip="see -a and -os")
-        notes = (*notes, f"made for {platform}, which was not asked for; it is saved as the digest names it")
+        notes = (f"made for {platform}, which was not asked for; it is saved as the digest names it",)
     return Choice(top=top, platforms=(PlatformImage(top, platform, slug(platform), 1),), notes=notes)
 
 
@@ -124,8 +128,15 @@ def _from_index(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
     whole = is_pinned or len(asked) == len(known)
     subjects = {str(leaf.descriptor.digest) for leaf in asked}
     wanted = [leaf for leaf in leaves if whole or _is_wanted(image, leaf, subjects)]
-    index, inner = (cache.read(top.digest), ()) if len(wanted) == len(leaves) else _subset(cache, top, wanted)
-    return Choice(top=top, platforms=_platform_images(leaves, wanted), index=index, inner=inner, notes=notes)
+    absent = [leaf for leaf in wanted if leaf.descriptor.digest in resolved.absent]
+    if absent and is_pinned:
+        what = f"the registry does not have its attestation {absent[0].descriptor.digest}, and a digest names all of an index"
+        raise ContentError(what, tip="name the image by its tag: an attestation that is not there is left out then")
+    warnings = tuple(f"the registry does not have its attestation {leaf.descriptor.digest}; it is left out" for leaf in absent)
+    present = [leaf for leaf in wanted if leaf.descriptor.digest not in resolved.absent]
+    index, inner = (cache.read(top.digest), ()) if len(present) == len(leaves) else _subset(cache, top, present)
+    platforms = _platform_images(leaves, present)
+    return Choice(top=top, platforms=platforms, index=index, inner=inner, notes=notes, warnings=warnings)
 
 
 def _leaves(cache: Cache, top: Descriptor) -> list[_Leaf]:

@@ -206,6 +206,26 @@ def test_an_empty_index_is_a_failure(cache: Cache) -> None:
             chosen(cache, index(), pin=pin)
 
 
+# Lost attestations
+
+
+def test_an_attestation_that_the_registry_lost_is_left_out_with_a_warning(cache: Cache) -> None:
+    lost, kept = attestation(AMD64), attestation(ARM64)
+    made = index(AMD64, ARM64, lost, kept, S390X)
+    resolved = replace(put(cache, made), absent=(Digest.parse(lost.manifest.digest),))
+    choice = choose(cache, wanted("all"), resolved)
+    assert digests_of(choice) == digests(AMD64, ARM64, kept, S390X)
+    manifests = json.loads(made.content.data)["manifests"]
+    assert entries(choice) == [*manifests[:2], *manifests[3:]]
+    (warning,) = choice.warnings
+    assert lost.manifest.digest in warning
+    without = choose(cache, wanted("arm64"), resolved)
+    assert without.warnings == (), "it was not asked for"
+    assert without == choose(cache, wanted("arm64"), replace(resolved, absent=()))
+    with pytest.raises(ContentError, match=lost.manifest.digest):
+        choose(cache, wanted("all", pin=True), resolved)
+
+
 # Pinned
 
 
@@ -275,7 +295,7 @@ def test_schema_1_is_a_single_image_with_a_warning(cache: Cache) -> None:
     old = Resolved(Descriptor(oci.DOCKER_SCHEMA1_SIGNED, Digest.of(b""), 1), Platform("linux", "amd64"))
     choice = choose(cache, wanted(), old)
     assert choice.index is None
-    assert "digest changes" in choice.notes[0]
+    assert "digest changes" in choice.warnings[0]
     with pytest.raises(PlatformError):
         choose(cache, wanted("arm64"), old)
 
