@@ -1,7 +1,7 @@
 """Act 2, one image: the index that it has in this bundle.
 
-In come the folders of the image's platforms, out goes the image's ``index.json`` in the bundle's metadata, and an index blob in
-``share/`` where a subset of the platforms makes a new one. What depends on the bundle stays in the bundle's state.
+Takes the folders of the image's platforms, writes the image's ``index.json`` into the bundle's state and, where a subset of the
+platforms makes new indexes, these into ``share/``. What a manifest states wrongly of the sizes is said here, once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Act 3, first step: what the archive holds, in order.
 
-In come the images that were saved and their indexes, out go the bundle's root metadata (``index.json``,
-``saved-images-list.json``) and the archive layout: every member with path, size, digest and mode. Promises: exactly the
-closure of the bundle, nothing that lies about in the cache; the same images give the same layout, to the byte, whatever the
+Takes the images that were saved and their indexes, writes the bundle's root metadata (``index.json``,
+``saved-images-list.json``) and the archive layout: every member with path, size, digest and mode. Guarantees: exactly the
+closure of the bundle, nothing else that the cache holds; the same images give the same layout, to the byte, whatever the
 number of jobs, the order of arrival and the folder.
 """
 

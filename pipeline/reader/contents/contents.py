@@ -36,7 +36,7 @@ class BundledImage:
     descriptor: Descriptor
     m_id: int
 
-    @property
+    @cached_property
     def subject(self) -> Digest | None:
         """What it came along with; None of an image that was asked for itself."""
         try:
@@ -68,7 +68,7 @@ class Contents:
         self.store = store
         self.check = check
         self.problems: tuple[str, ...] = ()
-        """Entries that name no image, in words."""
+        """Entries that do not name an image, in words."""
         self._made: dict[Digest, bytes] = {}
         self.bundled = tuple(self._find_images())
         if not self.bundled and not self.problems:
@@ -82,30 +82,33 @@ class Contents:
 
     @cached_property
     def along(self) -> tuple[BundledImage, ...]:
-        """What came along with images."""
+        """Referrers that came along with images."""
         return tuple(held for held in self.bundled if held.subject is not None)
 
     @cached_property
     def families(self) -> Mapping[BundledImage, tuple[BundledImage, ...]]:
         """Each image with what came along with it: what refers to it, and to that. What refers to nothing here is its own."""
-        referrers: dict[str, list[BundledImage]] = {}
+        about: dict[str, dict[Digest, list[BundledImage]]] = {}
         for held in self.along:
-            referrers.setdefault(held.reference.name, []).append(held)
+            if held.subject is not None:
+                about.setdefault(held.reference.name, {}).setdefault(held.subject, []).append(held)
         images = [held for held in self.bundled if held.subject is None]
-        found = {image: self._family(image, referrers.get(image.reference.name, ())) for image in images}
+        found = {image: self._family(image, about.get(image.reference.name, {})) for image in images}
         known = {member for family in found.values() for member in family}
         return {**found, **{held: () for held in self.along if held not in known}}
 
-    def _family(self, image: BundledImage, referrers: Sequence[BundledImage]) -> tuple[BundledImage, ...]:
-        if not referrers:
+    def _family(self, image: BundledImage, about: Mapping[Digest, Sequence[BundledImage]]) -> tuple[BundledImage, ...]:
+        """``about`` has the referrers in the image's repository, by subject."""
+        if not about:
             return ()
-        subjects = {image.descriptor.digest}
-        with suppress(ContentError):  # one that is damaged is told where it is read
-            subjects |= {entry.descriptor.digest for entry in self.platforms(image.descriptor)}
+        level = [image.descriptor.digest]
+        with suppress(ContentError):  # one that is damaged is reported where it is read
+            level += [entry.descriptor.digest for entry in self.platforms(image.descriptor)]
         found: dict[BundledImage, None] = {}
-        while new := [each for each in referrers if each not in found and each.subject in subjects]:
-            found.update(dict.fromkeys(new))
-            subjects |= {each.descriptor.digest for each in new}
+        while level:
+            new = {each for subject in level for each in about.get(subject, ()) if each not in found}
+            found.update(dict.fromkeys(sorted(new, key=lambda each: each.m_id)))
+            level = [each.descriptor.digest for each in new]
         return tuple(found)
 
     def size(self, digest: Digest) -> int | None:
