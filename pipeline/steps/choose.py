@@ -130,8 +130,10 @@ def _from_index(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
     wanted = [leaf for leaf in leaves if whole or _is_wanted(image, leaf, subjects)]
     absent = [leaf for leaf in wanted if leaf.descriptor.digest in resolved.absent]
     if absent and is_pinned:
-        what = f"the registry does not have its attestation {absent[0].descriptor.digest}, and a digest names all of an index"
-        raise ContentError(what, tip="name the image by its tag: an attestation that is not there is left out then")
+        raise ContentError(
+            f"the registry does not have its attestation {absent[0].descriptor.digest}, and a digest names all of an index",
+            tip="name the image by its tag: an attestation that is not there is left out then",
+        )
     warnings = tuple(f"the registry does not have its attestation {leaf.descriptor.digest}; it is left out" for leaf in absent)
     present = [leaf for leaf in wanted if leaf.descriptor.digest not in resolved.absent]
     index, inner = (cache.read(top.digest), ()) if len(present) == len(leaves) else _subset(cache, top, present)
