@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.cli.arguments import LIST, chosen
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
-from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles
+from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS, SETTINGS, absolute
 from pipeline.core import files
@@ -30,7 +30,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
     if target is not None and target.suffix not in SUFFIXES:
         problem = f"{target.name}: the name must end in {' or '.join(SUFFIXES)}, which says what is written"
         raise UsageError(problem, setting="o")
-    bundles, _, _ = read_bundles(given, chosen(given.only({setting.name for setting in _SETTINGS})))
+    bundles, _, _ = read_bundles(given, chosen(with_source(given.only({"config", *(setting.name for setting in _SETTINGS)}))))
     graph = draw(bundles)
     picture = svg(graph) if target is not None and target.suffix == ".svg" else dot(graph)
     if target is None:

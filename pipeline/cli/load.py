@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.acts.load import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
@@ -21,6 +22,7 @@ from pipeline.core.bundle import name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference, parse_source
+from pipeline.registry import environment_login
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
 
@@ -32,7 +34,8 @@ AGAIN = "Run the same command again to go on: it repeats nothing that is done."
 def _run(given: Given, operands: tuple[str, ...]) -> int:
     options = read(given)
     interruption = Interruption()
-    with stopping(interruption):
+    with stopping(interruption), environment_login.logged_in(options.access, environment_login.login_of("DEST")) as access:
+        options = replace(options, access=access)
         try:
             with (
                 locks.lock_load(options.lock_file, wait=given.switch("wait"), sleep=interruption.sleep),
@@ -77,11 +80,15 @@ BODY = Body(
 
 def read(given: Given) -> LoadOptions:
     """The options that the flags give. Raises UsageError, InputError."""
-    for flag, what in (("s", "what is to be loaded"), ("d", "the registry to load it into")):
-        if not given.text(flag):
+    destination = given.text("d") or environment_login.registry_of("DEST")
+    for flag, value, what in (
+        ("s", given.text("s"), "what is to be loaded"),
+        ("d", destination, "the registry to load it into"),
+    ):
+        if not value:
             raise UsageError(f"-{flag} is missing: {what}", tip="see 'image-tools load -h'")
     settings = chosen(given.only({*(row.name for row in ACCESS), "j"}))
-    registry = parse_source(given.text("d"))
+    registry = parse_source(destination)
     place = source(given.text("s"))
     folder = _state_folder(given.text("cache"))
     # One memory for each pair of source and target: the same volumes may go to several registries.

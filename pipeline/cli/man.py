@@ -28,6 +28,14 @@ VARIABLES = (
     ("NO_COLOR", "set to anything but nothing: no colours"),
     ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "where registry logins are kept, as for skopeo and docker"),
     ("SOURCE_DATE_EPOCH", "the time that stands in archives, instead of the newest image's"),
+    (
+        "SOURCE_REGISTRY, SOURCE_USERNAME, SOURCE_PASSWORD",
+        "where save fetches from, for want of -s, and the login there (without the first: to docker.io)",
+    ),
+    (
+        "DEST_REGISTRY, DEST_USERNAME, DEST_PASSWORD",
+        "where load loads to, for want of -d, and the login there (without the first: to docker.io)",
+    ),
     ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "proxies, as for skopeo"),
 )
 DESCRIPTION = (

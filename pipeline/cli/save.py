@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 
 from pipeline.acts import plan
 from pipeline.acts.save import Save
@@ -15,6 +16,7 @@ from pipeline.core import disk
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError
 from pipeline.core.interruption import Interruption
+from pipeline.registry import environment_login
 from pipeline.storage.cache import Cache
 from pipeline.ui.terminal import show_progress
 
@@ -24,7 +26,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
     interruption = Interruption()
     with signals.stopping(interruption):
         try:
-            return max(_save(bundle, options, interruption, given) for bundle in options.bundles)
+            return max(_save_as_logged_in(bundle, options, interruption, given) for bundle in options.bundles)
         except ImageToolsError:
             if not interruption.requested:
                 raise
@@ -45,6 +47,11 @@ BODY = Body(
     ),
     no_operands="an image list is given with -f",
 )
+
+
+def _save_as_logged_in(bundle: Bundle, options: SaveOptions, interruption: Interruption, given: Given) -> int:
+    with environment_login.logged_in(bundle.access, environment_login.login_of("SOURCE")) as access:
+        return _save(replace(bundle, access=access), options, interruption, given)
 
 
 def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, given: Given) -> int:

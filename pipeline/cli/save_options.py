@@ -6,20 +6,21 @@ Takes the flags that were given, and reads the image lists. ``config`` checks al
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen, source
 from pipeline.cli.go_flags import Given
 from pipeline.config import bundle_maker, digest_lock
-from pipeline.config.flag import Flag
+from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, absolute
 from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.log import log
+from pipeline.registry import environment_login
 from pipeline.ui.report import check_name
 
 STANDARD_INPUT = "-"
@@ -66,7 +67,7 @@ class SaveOptions:
 
 def read(given: Given) -> SaveOptions:
     """What the flags of ``save`` ask for. Raises UsageError, InputError."""
-    settings = chosen(given.values)
+    settings = chosen(with_source(given.values))
     bundles, list_files, interactive = read_bundles(given, settings)
     options = SaveOptions(
         bundles=bundles,
@@ -87,6 +88,12 @@ def read(given: Given) -> SaveOptions:
     for each in bundles:
         _check_files(each, list_files, options.report)
     return replace(options, bundles=digest_lock.apply(bundles)) if options.locked else options
+
+
+def with_source(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The flags, with ``SOURCE_REGISTRY`` for an ``-s`` that was not given. A definition says itself what it obeys."""
+    registry = "" if values.get("config") else environment_login.registry_of("SOURCE")
+    return {"s": registry, **values} if registry else values
 
 
 def read_bundles(given: Given, settings: Settings) -> tuple[tuple[Bundle, ...], tuple[Path, ...], bool]:

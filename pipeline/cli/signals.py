@@ -17,11 +17,13 @@ def stopping(interruption: Interruption) -> Iterator[None]:
     """For the block, a signal is a request of ``interruption``. On the main thread only."""
 
     # Here, not in the handler: a signal may come in the middle of an import.
+    from pipeline.registry import environment_login
     from pipeline.ui.terminal import restore_terminal, say_at_once
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if interruption.requested:
             restore_terminal()
+            environment_login.remove_all()
             os._exit(EXIT_SIGNAL + signum)
         interruption.request(signum)
         # At once: what is being written may have to reach the disk before the run can end.

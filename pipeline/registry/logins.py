@@ -12,14 +12,14 @@ import base64
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.core import files
 from pipeline.registry.login_helper import ask_helper
 
 AskHelper = Callable[[str, str], tuple[str, str] | None]
 
-_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 """The names that logins to Docker Hub are kept under."""
 
 
@@ -37,16 +37,21 @@ def find(name: str, authfile: Path | None, ask: AskHelper = ask_helper) -> Login
     From ``authfile`` alone where it is given; otherwise from the first file that has one.
     """
     registry = name.partition("/")[0]
-    for path in (authfile,) if authfile else _files():
+    for path in (authfile,) if authfile else user_files():
         document = files.read_json(path) if path else None
         if isinstance(document, Mapping):
-            login = _from_helpers(document, registry, ask) or _from_entries(document.get("auths", document), name)
+            # Entries before the store of all logins, as skopeo, which knows no such store, has it.
+            helpers = document.get("credHelpers")
+            login = _from_helper(helpers.get(registry) if isinstance(helpers, Mapping) else None, registry, ask)
+            login = login or _from_entries(document.get("auths", document), name)
+            login = login or _from_helper(document.get("credsStore"), registry, ask)
             if login is not None:
                 return login
     return None
 
 
-def _files() -> Iterator[Path]:
+def user_files() -> Iterator[Path]:
+    """Where logins of the user are kept, in the order in which skopeo looks."""
     if named := os.environ.get("REGISTRY_AUTH_FILE"):
         yield Path(named).expanduser()
         return
@@ -58,10 +63,7 @@ def _files() -> Iterator[Path]:
     yield home / ".dockercfg"
 
 
-def _from_helpers(document: Mapping[str, Any], registry: str, ask: AskHelper) -> Login | None:
-    helpers = document.get("credHelpers")
-    name = helpers.get(registry) if isinstance(helpers, Mapping) else None
-    name = name or document.get("credsStore")
+def _from_helper(name: object, registry: str, ask: AskHelper) -> Login | None:
     answer = ask(name, registry) if isinstance(name, str) and name else None
     if answer is None:
         return None
@@ -79,9 +81,9 @@ def _from_entries(entries: object, name: str) -> Login | None:
         if namespace in logins:
             return logins[namespace]
         namespace = namespace.rpartition("/")[0]
-    hosts = {key: _host(key) for key in logins if "://" in key or "/" not in key or name == registry}
+    hosts = {key: host_of(key) for key in logins if "://" in key or "/" not in key or name == registry}
     exact = next((key for key, host in hosts.items() if key == registry or host == registry), None)
-    found = exact or next((key for key, host in hosts.items() if {host, registry} <= _DOCKER_HUB), None)
+    found = exact or next((key for key, host in hosts.items() if {host, registry} <= DOCKER_HUB), None)
     return logins[found] if found else None
 
 
@@ -97,6 +99,6 @@ def _login(entry: object) -> Login | None:
     return Login(user, password.strip("\0")) if colon else None
 
 
-def _host(key: str) -> str:
+def host_of(key: str) -> str:
     """``https://host:port/v1/`` is an entry for ``host:port``; so is ``host:port/namespace`` where no repository is named."""
     return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]
