@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from pipeline.acts import save_tasks
+from pipeline.acts import save_tasks, selection
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.config import digest_lock
@@ -37,6 +37,8 @@ from pipeline.storage import locks
 from pipeline.storage.records.packed import read_finished
 from pipeline.ui import terminal
 
+_ACT_1 = "_act_1"
+"""The task that acts 2 and 3 wait for: act 1 of what is selected. ``doit list`` does not show it."""
 GROUPS = {
     "copy": "act 2: fetch the images, one platform each",
     "index": "act 2: write the index of each image",
@@ -47,8 +49,6 @@ GROUPS = {
 }
 """The group tasks of acts 2 and 3."""
 
-_RUNS = frozenset({"run", "auto"})
-_OTHER_COMMANDS = frozenset("list info clean forget ignore reset-dep dumpdb tabcompletion help strace".split())
 _UNKNOWN = Choice(top=Descriptor("", Digest("sha256", "0" * 64), 0), platforms=())
 """Of an image that no run has resolved: enough to draw its tasks, never to run them."""
 
@@ -64,7 +64,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
         _refuse_processes(sys.argv[1:])
         save_tasks.source_date_epoch()
         bundles = _bundles(patterns)
-        graph = _Graph(digest_lock.apply(bundles) if locked else bundles)
+        graph = _Graph(digest_lock.apply(bundles) if locked else bundles, sys.argv[1:])
     except ImageToolsError as error:
         raise dodo_problem(str(error)) from error
     jobs = max(bundle.jobs for bundle in bundles)
@@ -79,7 +79,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
             "continue": True,
             "verbosity": 0,
         },
-        **graph.creators(sys.argv[1:]),
+        **graph.creators(),
     }
 
 
@@ -128,17 +128,14 @@ def _refuse_processes(arguments: list[str]) -> None:
         raise UsageError("these tasks share a cache, and so a process: use 'doit -n N -P thread'")
 
 
-def _runs_tasks(arguments: list[str]) -> bool:
-    """Whether doit is going to run tasks. If not, the graph is drawn from what is known, so that nothing is asked."""
-    command = next((argument for argument in arguments if argument in _RUNS | _OTHER_COMMANDS), "run")
-    return command in _RUNS
-
-
 class _Graph:
-    """All bundles over one cache."""
+    """All bundles over one cache. Where tasks run, only what is selected is asked for, locked and made."""
 
-    def __init__(self, bundles: tuple[Bundle, ...]) -> None:
+    def __init__(self, bundles: tuple[Bundle, ...], arguments: list[str]) -> None:
         interruption = Interruption()
+        self._runs = selection.runs_tasks(arguments)
+        self._selected = selection.selected(arguments) if self._runs else ()
+        self._needed = selection.needed(bundles, self._selected)
         self._shops: list[SaveContext] = []
         for bundle in bundles:
             context = SaveContext(bundle, interruption, self._shops[0] if self._shops else None)
@@ -156,13 +153,16 @@ class _Graph:
     def asks_for_referrers(self) -> bool:
         return any(context.bundle.referrers is not None for context in self._shops)
 
-    def creators(self, arguments: list[str]) -> dict[str, Callable[[], Iterator[Any]]]:
+    @property
+    def _needed_contexts(self) -> list[SaveContext]:
+        return [context for context in self._shops if context.bundle.name in self._needed]
+
+    def creators(self) -> dict[str, Callable[[], Iterator[Any]]]:
         """The ``task_`` functions. What act 1 finds decides which tasks acts 2 and 3 have, so they are made after it.
 
         Two cases draw the graph from the last records instead: commands that run nothing, and, as doit matches wildcards
         only against tasks that it knows, a wildcard on a graph that is known as a whole.
         """
-        runs = _runs_tasks(arguments)
 
         def task_resolve() -> Iterator[TaskDict]:
             """act 1: what every tag names right now"""
@@ -172,27 +172,44 @@ class _Graph:
         def task_bundles() -> Iterator[TaskDict]:
             for group, doc in GROUPS.items():
                 yield {"basename": group, "name": None, "doc": doc}
-            yield from map(_with_defaults, self._all_after_resolve(runs))
+            yield from map(_with_defaults, self._all_after_resolve())
 
         def task_referrers() -> Iterator[TaskDict]:
             """act 1: what refers to the images right now"""
-            yield {"basename": "referrers", "name": None, "doc": task_referrers.__doc__, "task_dep": ["resolve"]}
+            yield {"basename": "referrers", "name": None, "doc": task_referrers.__doc__}
             for context in self._shops:
                 for image in context.bundle.images:
                     if image.referrers is not None:
                         yield _with_defaults(save_tasks.referrers_task(context, image))
 
+        def task_act_1() -> Iterator[TaskDict]:
+            yield {"basename": _ACT_1, "actions": None, "task_dep": self._needed_of_act_1()}
+
         first: dict[str, Callable[[], Iterator[Any]]] = {"task_resolve": task_resolve}
         if self.asks_for_referrers:
             first["task_referrers"] = task_referrers
-        if not runs or (any("*" in argument for argument in arguments) and self._plan_by_records()):
+        if not self._runs or (any("*" in name for name in self._selected) and self._plan_by_records()):
             return {**first, "task_bundles": task_bundles}
-        names = [*GROUPS, *(f"pack:{context.bundle.name}" for context in self._shops)]
-        return {**first, **delayed_creators("referrers" if self.asks_for_referrers else "resolve", names, task_bundles)}
+        whole = [name for name, images in self._needed.items() if len(images) == len(self._bundle(name).images)]
+        names = [*GROUPS, *(f"{group}:{name}" for name in whole for group in selection.WHOLE)]
+        return {**first, "task_act_1": task_act_1, **delayed_creators(_ACT_1, names, task_bundles)}
+
+    def _bundle(self, name: str) -> Bundle:
+        return next(context.bundle for context in self._shops if context.bundle.name == name)
+
+    def _needed_of_act_1(self) -> list[str]:
+        """Act 1 of what is selected."""
+        names: dict[str, None] = {}
+        for bundle, images in self._needed.items():
+            for image in images:
+                names[f"resolve:{image.reference}"] = None
+                if image.referrers is not None:
+                    names[f"referrers:{bundle}:{image.reference}"] = None
+        return list(names)
 
     def _plan_by_records(self) -> bool:
         """Hold the run to what the records say: a tag that turns out to have moved fails, to be run again."""
-        for context in self._shops:
+        for context in self._needed_contexts:
             chosen = {item.image.reference: item for item in context.chosen(context.bundle.images)}
             if not all(image.reference in chosen for image in context.bundle.images):
                 return False
@@ -200,26 +217,33 @@ class _Graph:
         return True
 
     def _by_reference(self) -> dict[str, list[tuple[SaveContext, BundleImage]]]:
-        wanted: dict[str, list[tuple[SaveContext, BundleImage]]] = {}
+        """Each image with all bundles that hold it; where it is selected, with those alone that need it."""
+        every: dict[str, list[tuple[SaveContext, BundleImage]]] = {}
         for context in self._shops:
             for image in context.bundle.images:
-                wanted.setdefault(str(image.reference), []).append((context, image))
-        return wanted
+                every.setdefault(str(image.reference), []).append((context, image))
+        for name, holders in every.items():
+            needed = [(context, image) for context, image in holders if image in self._needed.get(context.bundle.name, ())]
+            every[name] = needed or holders
+        return every
 
-    def _all_after_resolve(self, runs: bool) -> Iterator[TaskDict]:
+    def _all_after_resolve(self) -> Iterator[TaskDict]:
         """Where nothing is run, an image that is not known yet has all its tasks but for the copies."""
         seen: set[str] = set()
         failures = {name for context in self._shops for name in context.errors}
-        for context in self._shops:
-            wanted = [image for image in context.bundle.images if not _act_1_tasks(context, image) & failures]
+        for context in self._needed_contexts:
+            images = self._needed[context.bundle.name]
+            wanted = [image for image in images if not _act_1_tasks(context, image) & failures]
             chosen = context.chosen(wanted)
             known = {item.image.reference for item in chosen}
-            unknown = [image for image in context.bundle.images if image.reference not in known]
-            if not runs:
+            unknown = [image for image in images if image.reference not in known]
+            if not self._runs:
                 chosen = [*chosen, *(ChosenImage(image, _UNKNOWN, ()) for image in unknown)]
             for item in chosen:
                 yield from _new(save_tasks.copy_tasks(context, item), seen)
-            lacking = [image.text for image in unknown] if runs else []
+            lacking = [image.text for image in unknown] if self._runs else []
+            if len(images) < len(context.bundle.images):
+                continue  # some images of it are selected, not the bundle
             if lacking:
                 yield from _cannot_pack(context.bundle, lacking)
             else:
@@ -231,7 +255,7 @@ class _Graph:
         with self._lock:
             if not self._is_paused:
                 self._held.enter_context(locks.lock_cache(self._cache))
-                for context in self._shops:
+                for context in self._needed_contexts:
                     self._held.enter_context(context.destination_locked())
                     context.begin()
                     context.remember(context.bundle.images)

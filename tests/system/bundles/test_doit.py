@@ -94,6 +94,40 @@ def test_before_the_first_run_and_selection(two: Path, registry: Registry) -> No
     assert not Path("two.tar.gz").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asked", "made"),
+    [
+        (["pack:one"], {"doit/shared-one", "doit/oci-single"}, ["one.tar.gz"]),
+        (["run", "split:o*"], {"doit/shared-one", "doit/oci-single"}, ["one.tar.gz"]),
+        (["-n", "4", "-P", "thread", "pack:two", "tar:one"], None, ["two.tar.gz"]),
+        (["copy:docker.io/doit/shared-two:v1:linux-amd64"], {"doit/shared-two"}, []),
+        (["index:two:docker.io/doit/oci-single:v1"], {"doit/oci-single"}, []),
+        (["resolve:docker.io/doit/oci-single:v1"], {"doit/oci-single"}, []),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_selection_asks_for_what_it_needs_alone(
+    two: Path, registry: Registry, arguments: list[str], asked: set[str] | None, made: list[str]
+) -> None:
+    """In a repository with a third bundle, whose registry does not answer."""
+    write("bundles: {dead: {images: [nginx], source: '127.0.0.1:9', retry: 0, tls-verify: false}}", Path("dead.yaml"))
+    doit(*arguments)
+    assert sorted(path.name for path in Path().glob("*.tar.gz")) == made
+    repositories = {request.repository for request in registry.requests() if "/manifests/" in request.path}
+    assert repositories == (asked or {"doit/shared-one", "doit/shared-two", "doit/oci-single"})
+    registry.clear_requests()
+    for command in (["list", "--all"], ["info", "pack:dead"]):
+        doit(*command, code=1 if command[0] == "info" else 0)
+    assert not registry.requests()
+
+
+def test_a_selection_ends_as_its_own_bundles_do(two: Path) -> None:
+    write("bundles: {dead: {images: [nginx], source: '127.0.0.1:9', retry: 0, tls-verify: false}}", Path("dead.yaml"))
+    assert "network error" in doit("-n", "4", "pack:dead", "pack:one", code=2).stdout
+    assert Path("one.tar.gz").exists() and not Path("dead.tar.gz").exists()
+    doit("pack:two", "split:one")
+
+
 def test_forget_clean_and_ignore(two: Path, registry: Registry, images: dict[str, PushedImage]) -> None:
     doit("-n", "4")
     made = sums()
