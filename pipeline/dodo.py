@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from pipeline.acts import save_tasks, selection
+from pipeline.acts import engine, save_tasks, selection
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.config import digest_lock
@@ -134,7 +134,7 @@ class _Graph:
     def __init__(self, bundles: tuple[Bundle, ...], arguments: list[str]) -> None:
         interruption = Interruption()
         self._runs = selection.runs_tasks(arguments)
-        self._selected = selection.selected(arguments) if self._runs else ()
+        self._selected = engine.selected(arguments) if self._runs else ()
         self._needed = selection.needed(bundles, self._selected)
         self._shops: list[SaveContext] = []
         for bundle in bundles:

@@ -26,6 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from doit.cmd_base import DodoTaskLoader
+from doit.cmd_run import Run
+from doit.cmdparse import CmdParseError
 from doit.control import TaskControl
 from doit.dependency import Dependency, JSONCodec, MD5Checker, SqliteDB
 from doit.exceptions import BaseFail, InvalidDodoFile, TaskFailed, UnmetDependency
@@ -352,6 +355,18 @@ def delayed_creators(
         return cast("Callable[[], Iterator[Task]]", create_after(executed=after, creates=[name])(create))
 
     return {f"task_{number}": of(name) for number, name in enumerate(names)}
+
+
+def selected(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The tasks that a doit command line names to be run; none where it names none, or cannot be read."""
+    given = list(arguments)
+    if given[:1] in (["run"], ["auto"]):
+        given = given[1:]
+    try:
+        _, names = Run(task_loader=DodoTaskLoader()).cmdparser.parse(given)
+    except CmdParseError:
+        return ()
+    return tuple(name for name in names if "=" not in name)  # those are doit's variables
 
 
 def unchanged(**values: Any) -> config_changed:

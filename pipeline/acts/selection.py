@@ -1,4 +1,4 @@
-"""What a doit command line selects, and which images that needs: the rest of the bundles is left alone.
+"""Which images the selected tasks need: the rest of the bundles is left alone.
 
 Plain doit makes the tasks of acts 2 and 3 after act 1 has run. Without a look at the selection, act 1 would have to ask for
 the images of every bundle. Names that are not ours, and wildcards that only the tasks of a finished act 1 could answer, need
@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-
-from doit.cmd_base import DodoTaskLoader
-from doit.cmd_run import Run
-from doit.cmdparse import CmdParseError
 
 from pipeline.core.bundle import Bundle, BundleImage
 
@@ -30,18 +26,6 @@ def runs_tasks(arguments: Sequence[str]) -> bool:
     """Whether this doit command line is going to run tasks."""
     command = next((argument for argument in arguments if argument in _COMMANDS | {"run", "auto"}), "run")
     return command not in _COMMANDS
-
-
-def selected(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The tasks that a doit command line names; none where it names none, or cannot be read."""
-    given = list(arguments)
-    if given[:1] in (["run"], ["auto"]):
-        given = given[1:]
-    try:
-        _, names = Run(task_loader=DodoTaskLoader()).cmdparser.parse(given)
-    except CmdParseError:
-        return ()
-    return tuple(name for name in names if "=" not in name)  # doit's variables
 
 
 def needed(bundles: Sequence[Bundle], names: Sequence[str]) -> Needed:
