@@ -1,4 +1,4 @@
-"""Collect what the installed skopeo says when things go wrong, and write it down in ``messages.py``.
+"""Collect what the installed skopeo says when things go wrong, and write it down in ``messages.json``.
 
     .venv/bin/python -m tests.support.collect_messages
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -26,12 +26,11 @@ import trustme
 
 from tests.support.images import artifact, image, layer
 from tests.support.kinds import push_kind
+from tests.support.messages import PLACE
 from tests.support.proxy import Fault, FaultProxy, Reset, Status, Truncate, WrongBytes
 from tests.support.push import PushedImage, push
 from tests.support.registry import Registry
 from tests.support.run import Result, skopeo
-
-PLACE = Path(__file__).with_name("messages.py")
 
 
 @dataclass
@@ -222,36 +221,8 @@ def disk(collector: Collector, pushed: PushedImage) -> None:
 
 
 def write(collector: Collector, version: str) -> None:
-    lines = [
-        '"""What skopeo says when things go wrong, made by ``collect_messages.py``: do not edit.',
-        "",
-        "``cause`` is the name of a ``pipeline.errors.Cause``, or ``CONTENT`` (bytes that do not match their digest),",
-        "``PLATFORM`` (none that was asked for) or ``DISK``. The exit code was 1 each time.",
-        '"""',
-        "",
-        "# ruff: noqa: E501",
-        "",
-        "from __future__ import annotations",
-        "",
-        "from typing import NamedTuple",
-        "",
-        "",
-        "class Message(NamedTuple):",
-        '    """The whole standard error of one failed run."""',
-        "",
-        "    cause: str",
-        "    situation: str",
-        "    text: str",
-        "",
-        "",
-        f'VERSION = "{version}"',
-        "",
-        "MESSAGES = (",
-        *(f"    Message({cause!r}, {situation!r}, {text!r})," for cause, situation, text in collector.found.values()),
-        ")",
-    ]
-    PLACE.write_text("\n".join(lines) + "\n")
-    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(PLACE)], check=True)
+    messages = [{"cause": cause, "situation": situation, "text": text} for cause, situation, text in collector.found.values()]
+    PLACE.write_text(json.dumps({"skopeo": version, "messages": messages}, indent=1) + "\n")
 
 
 def main() -> None:
