@@ -1,8 +1,8 @@
 """``-verify``: the finished files are known by their bytes, hashed again, and not by size and time alone.
 
-In comes the record of what was packed (``packed.json``), out goes whether it still holds; nothing but the record is written.
-Promises: a file is read once a run at the most, and not where the run packs it anew; two are read at a time; a stop is answered
-within a chunk; each damaged file is named in a warning.
+Takes the record of what was packed (``packed.json``), returns whether the files still match it, and writes nothing but the
+record. Guarantees: a file is read once a run at the most, and not where the run packs it anew; two are read at a time; a stop
+is answered within a chunk; each damaged file is named in a warning.
 """
 
 from __future__ import annotations

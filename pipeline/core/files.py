@@ -170,7 +170,7 @@ def hash_file(
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in ``folder`` durable. Some file systems cannot (and need not): that is no error."""
+    """Make renames in ``folder`` durable. Some file systems cannot (and need not): that is not an error."""
     try:
         fd = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,8 +1,8 @@
 """Image references, parsed the way ``distribution/reference`` parses them.
 
-In comes one line's text, out goes a normalised ``Reference``: registry, repository, tag, digest. ``nginx`` is
-``docker.io/library/nginx:latest``. What does not parse raises ``InputError`` with the reason. A reference that parses holds
-no character that could leave a folder, start an option or colour a terminal.
+``parse`` takes a text and returns a normalised ``Reference``: registry, repository, tag, digest. ``nginx`` is
+``docker.io/library/nginx:latest``. Raises ``InputError``, with the reason, for a text that is not a reference. A ``Reference``
+holds no character that could leave a folder, start an option or colour a terminal.
 
 Source: distribution/reference ``reference.go`` (grammar) and ``normalize.go`` (defaults).
 """
@@ -117,11 +117,11 @@ def parse_source(text: str) -> str:
     if "://" in text:
         problem = "leave out the scheme, e.g. 'registry.example.com:5000'"
     elif not _is_host(host):
-        problem = f"{_show(host)} is no host name"
+        problem = f"{_show(host)} is not a host name"
     elif not _means_host(host):
         problem = f"{_show(host)} reads as a name on Docker Hub; write the full host name, or the port too, e.g. '{host}:443'"
     elif slash and not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
-        problem = f"{_show(path)} is no repository path (lower case letters, digits, '.', '_', '-', '/')"
+        problem = f"{_show(path)} is not a repository path (lower case letters, digits, '.', '_', '-', '/')"
     if problem:
         raise InputError([f"invalid registry {_show(text)}: {problem}"])
     return text
@@ -166,7 +166,7 @@ def _check_components(repository: str) -> None:
     for part in repository.split("/"):
         if not _COMPONENT.fullmatch(part):
             lower = " (names are lower case)" if _COMPONENT.fullmatch(part.lower()) else ""
-            raise InputError([f"invalid name {_show(repository)}: {_show(part)} is no path component{lower}"])
+            raise InputError([f"invalid name {_show(repository)}: {_show(part)} is not a path component{lower}"])
 
 
 def _digest(text: str) -> Digest:

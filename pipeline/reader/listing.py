@@ -1,7 +1,7 @@
-"""What ``ls`` tells of a source: images, platforms, digests, sizes, and what they share.
+"""What ``ls`` shows of a source: images, platforms, digests, sizes, and what they share.
 
-In come ``Contents``, out goes a ``Listing``. Only manifests are read (and a config, where no index names the platform): an
-archive of 100 GB is listed as fast as a small one.
+Takes ``Contents``, returns a ``Listing``. Only manifests are read (and a config, where no index names the platform): an archive
+of 100 GB is listed as fast as a small one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Harbor takes images only into projects: make those that are missing, through its API.
 
-In come project names, out go projects that exist. The login is the one that docker or skopeo holds for the
+Takes the names of projects and makes those that do not exist. The login is the one that docker or skopeo holds for the
 registry; images go through skopeo.
 
 API: https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml, ``HEAD /projects``, ``POST /projects``.

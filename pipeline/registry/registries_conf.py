@@ -1,6 +1,7 @@
 """Where a repository is really asked for: what containers-registries.conf(5) says, as skopeo obeys it.
 
-In come a reference and the machine's configuration, out go the endpoints to ask, in order: mirrors, then the registry itself.
+Takes a reference, reads the machine's configuration, and returns the endpoints to ask, in order: mirrors, then the registry
+itself.
 """
 
 from __future__ import annotations

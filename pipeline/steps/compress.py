@@ -1,7 +1,7 @@
 """Act 3, second step: make the archive, the volumes or the folder, under temporary names beside the destination.
 
-In comes the archive layout, out goes a record (``packed.json``): the files that were made, with size, time and SHA-256.
-Promises: every blob is hashed again on the way, so that what is damaged in the cache reaches no archive; what is damaged is
+Takes the archive layout; writes a record (``packed.json``) of the files that were made, with size, time and SHA-256.
+Guarantees: every blob is hashed again on the way, so that what is damaged in the cache reaches no archive; what is damaged is
 removed from the cache, all of it reported at once, so that the next copy fetches it; the destination is not touched.
 """
 

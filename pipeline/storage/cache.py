@@ -52,7 +52,9 @@ class Cache:
         if not self.root.is_dir():
             raise UsageError(f"the cache {self.root} is not a folder", tip="name another one with -cache")
         if not (self.root / LAYOUT_FILE).exists() and not self.state.exists() and any(self.root.iterdir()):
-            raise UsageError(f"the folder {self.root} holds other files and is no cache", tip="name a new folder with -cache")
+            raise UsageError(
+                f"the folder {self.root} holds other files and is not a cache", tip="name a new folder with -cache"
+            )
 
     def prepare(self) -> None:
         """Make the folder a valid, empty image layout if it is not one yet. Raises EnvironmentProblem."""

@@ -181,7 +181,7 @@ def test_our_cache_without_its_link(tmp_path: Path) -> None:
 
 
 def test_not_a_layout(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no OCI image layout"):
+    with pytest.raises(InputError, match="not an OCI image layout"):
         LayoutFolder(tmp_path)
 
 

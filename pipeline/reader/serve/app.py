@@ -119,7 +119,7 @@ class RegistryApp:
         try:
             media_type = parse(data).media_type
         except ContentError as error:
-            raise _Problem(404, "MANIFEST_UNKNOWN", f"{target} is no manifest: {error}") from None
+            raise _Problem(404, "MANIFEST_UNKNOWN", f"{target} is not a manifest: {error}") from None
         return self._content(request, digest, len(data), media_type)
 
     def _blob(self, request: Request, name: str, target: str) -> Response:

@@ -39,10 +39,10 @@ class LayoutFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError when ``path`` is no image layout."""
+        """Raises InputError when ``path`` is not an image layout."""
         document = read_json(path / "index.json")
         if not isinstance(document, dict) or not isinstance(document.get("manifests"), list):
-            raise InputError([f"{path} is no OCI image layout: it has no readable index.json"])
+            raise InputError([f"{path} is not an OCI image layout: it has no readable index.json"])
         # Where a file system holds no links, ours has no `blobs`.
         self._blobs = path / "blobs" if (path / "blobs").is_dir() else path / "share"
         descriptors = [Descriptor.from_json(entry) for entry in document["manifests"]]

@@ -1,9 +1,9 @@
 """Is a source whole? Is in a registry what it holds? Every fault is found, not the first, and each says which images it breaks.
 
-In comes a path (``check``), or ``Contents`` and a registry (``compare``); out goes a ``Report``. Only a source of which nothing
-can be told, as it is not there or not of a known format, is an exception.
+``check`` takes a path, ``compare`` takes ``Contents`` and a registry; both return a ``Report``. They raise only for a source
+that is not there, or not of a known format.
 
-    report          what was found                          source          re-hashing, and following every index
+    findings        faults and the report                   source          hash everything, follow every index
     hashing         volumes and blobs, side by side         registry        what a registry has of it
 """
 

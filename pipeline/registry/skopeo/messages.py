@@ -1,7 +1,6 @@
 """What skopeo says: why it failed, whose fault that is, and that a registry wants to be left alone.
 
-In comes its standard error, out come a cause and a reason for people. Its messages are all it tells about a failure. No secret
-stands in what comes out.
+Takes its standard error, which is all that it says about a failure; returns a cause, and a reason for people, without secrets.
 """
 
 from __future__ import annotations

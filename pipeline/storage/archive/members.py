@@ -1,7 +1,7 @@
 """What an archive holds, in order, before a byte of it is written.
 
-In comes nothing but names, sizes, digests and modes; out goes a frozen ``ArchiveLayout``, and its JSON, which is handed
-from the task that decides what is packed to the task that packs it. As every member is named by its digest, the JSON is a
+An ``ArchiveLayout`` is made of names, sizes, digests and modes alone. Its JSON is handed from the task that decides what is
+packed to the task that packs it. As every member is named by its digest, the JSON is a
 stand-in for gigabytes of content: it changes when, and only when, the archive changes.
 """
 
@@ -90,4 +90,4 @@ class ArchiveLayout:
                 raise ValueError(f"version {data['version']!r}")
             return cls(int(data["mtime"]), tuple(Member.from_json(m) for m in data["members"]))
         except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
-            raise ArchiveError(f"this is no archive layout of version {LAYOUT_VERSION} ({error})") from error
+            raise ArchiveError(f"this is not an archive layout of version {LAYOUT_VERSION} ({error})") from error

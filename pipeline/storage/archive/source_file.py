@@ -1,6 +1,6 @@
 """Read the files that go into an archive, and notice those that cannot be what they should be.
 
-A file that is missing, is no file, is longer or shorter than its layout says, or cannot be read from a failing disk, raises
+A file that is missing, is not a file, is longer or shorter than its layout says, or cannot be read from a failing disk, raises
 ``DamagedFile``: for the archive all of these are the same as wrong bytes.
 """
 

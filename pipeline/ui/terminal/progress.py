@@ -1,6 +1,6 @@
 """Progress while a run goes on: rows at the bottom of a terminal, or a line now and then elsewhere.
 
-In comes a function that tells how far the run is; nothing goes out but what a person sees.
+Takes a function that returns how far the run is, and calls it a few times a second. Writes to standard error alone.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_the_prompt(registry: Registry, one: PushedImage, two: PushedImage) -> N
         told = terminal.answer(one.reference)
         assert "copied" in told
         assert len(layer_gets(registry, one)) == 3, "it is here before the next is typed"
-        assert "no path component" in terminal.answer("bad/Name")
+        assert "not a path component" in terminal.answer("bad/Name")
         assert "one image a line" in terminal.answer("two words")
         told = terminal.answer(f"{registry.host}/none/one:1")
         assert "manifest unknown" in told

@@ -203,7 +203,7 @@ def test_a_layout_survives_being_handed_over(tmp_path: Path) -> None:
     assert layout.members[0].is_folder
     strangers: list[Any] = [{}, None, [], {"version": 2}, {"version": 1, "mtime": 0, "members": [{"path": "x"}]}]
     for foreign in strangers:
-        with pytest.raises(ArchiveError, match="no archive layout"):
+        with pytest.raises(ArchiveError, match="not an archive layout"):
             ArchiveLayout.from_json(foreign)
 
 
