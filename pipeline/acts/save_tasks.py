@@ -89,7 +89,11 @@ class SaveContext(Actions):
     @cached_property
     def distribution(self) -> Distribution:
         return Distribution(
-            self.bundle.access, self.interruption, connections=2 * self.bundle.jobs, attempts=self.skopeo.attempts
+            self.bundle.access,
+            self.interruption,
+            connections=2 * self.bundle.jobs,
+            attempts=self.skopeo.attempts,
+            strict=self.bundle.referrers is not None and self.bundle.referrers.is_strict,
         )
 
     def chosen(self, images: Iterable[BundleImage]) -> list[ChosenImage]:

@@ -86,7 +86,7 @@ def device_problem(path: Path, setting: str) -> Iterator[UsageError]:
 def _referrers(settings: Settings) -> ArtifactTypes | None:
     types = bundle.parse_artifact_types(settings.text("referrer-types"))
     if settings.switch("referrers"):
-        return types
+        return replace(types, is_strict=settings.text("referrers") == "strict")
     if types.patterns:
         log.warning("-referrer-types has no effect without -referrers")
     return None

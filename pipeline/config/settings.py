@@ -184,8 +184,9 @@ SETTINGS = (
     Setting(
         "referrers",
         False,
-        "save what refers to the images, too: signatures, attestations, SBOMs",
-        dump=lambda made: made.referrers is not None,
+        "save what refers to the images, too: signatures, attestations, SBOMs; with =strict, all of it or the image fails",
+        choices=("strict",),
+        dump=lambda made: "strict" if made.referrers and made.referrers.is_strict else made.referrers is not None,
     ),
     Setting(
         "referrer-types",

@@ -94,6 +94,8 @@ class ArtifactTypes:
     """Which artifacts are asked for, by patterns (``application/vnd.dev.cosign.*``); none means all."""
 
     patterns: tuple[str, ...] = ()
+    is_strict: bool = False
+    """Whether one that cannot come along fails its image, rather than being left out with a warning."""
 
     def matches(self, artifact_type: str) -> bool:
         return not self.patterns or any(fnmatchcase(artifact_type, pattern) for pattern in self.patterns)

@@ -40,9 +40,11 @@ class Distribution:
         mirrors: bool = True,
         attempts: Attempts | None = None,
         quota: QuotaWatch | None = None,
+        strict: bool = False,
     ) -> None:
         """At most so many ``connections`` to one host. With ``mirrors``, those of ``registries.conf`` are asked first: to
         fetch, not to see what a registry has. ``attempts`` are shared with skopeo, where it is used beside this.
+        With ``strict``, a registry that denies access to what may refer to an image is a failure.
         """
         self.attempts = attempts or Attempts(access.retries, interruption)
         self.session = Session(access, self.attempts, interruption, connections)
@@ -51,6 +53,7 @@ class Distribution:
         self._manifests = Manifests(self.session, self._routes)
         self._blobs = Blobs(self.session, self._routes)
         self._lists = ReferrerLists(self.session, self._routes, self._manifests)
+        self._lists.strict = strict
 
     @property
     def requests(self) -> int:

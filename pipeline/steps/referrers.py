@@ -120,7 +120,13 @@ class _Search:
             if not referrer.tag and (parsed.subject is None or parsed.subject.digest != referrer.subject):
                 raise ContentError(f"it is listed for {referrer.subject}, but refers to something else")
         except ContentError as error:
-            log.warning("%s refers to the image, but cannot come along: %s", self._name.by_digest(referrer.digest), error)
+            name = self._name.by_digest(referrer.digest)
+            if self._types.is_strict:
+                raise ContentError(
+                    f"{name} refers to the image, but cannot come along: {error.message}",
+                    tip="-referrers, without =strict, leaves it out",
+                ) from error
+            log.warning("%s refers to the image, but cannot come along: %s", name, error.message)
             return None
         self._cache.put(data, referrer.digest)
         artifact_type = referrer.artifact_type if referrer.tag else parsed.type

@@ -20,7 +20,7 @@ from tests.support.signatures import COSIGN_SIGNATURE, SPDX, attached, cosign_ta
 from tests.system.load.loading import Bundle, json_of
 from tests.system.referrers.api_registry import Answer, ApiRegistry, odd
 from tests.system.referrers.signed import ALL, NOTATION, ON_AMD64, Signed, brought, descriptor, push_small
-from tests.system.save.saving import ARCHIVE, command, save, saved, unpack
+from tests.system.save.saving import ARCHIVE, FAILED, command, save, saved, unpack
 
 DRY = ("-referrers", "-dry-run", "-retry", "0")
 
@@ -253,6 +253,26 @@ def test_what_is_listed_but_cannot_come_along(api: ApiRegistry) -> None:
     assert warned(elsewhere.manifest.digest, listed)
     assert warned(draft.digest, "neither an image manifest nor an index")
     assert result.stderr.count("cannot come along") == 3
+
+
+def test_strict_fails_an_image_of_which_something_cannot_come_along(api: ApiRegistry) -> None:
+    for name, lacks in (("whole", False), ("lacking", True)):
+        top = image("linux/amd64", [layer(name, 100)])
+        api.put(top, name)
+        api.put(referrer(top.manifest.descriptor(), SPDX, [Content(SPDX, b"good")]))
+        if lacks:
+            gone = Content(SPDX, b"gone").descriptor(artifactType=SPDX)
+            api.subjects[top.manifest.digest].append(gone)
+    images = [api.name("whole"), api.name("lacking")]
+    result = save(images, "-referrers=strict")
+    assert result.code == 1
+    reason = f"{api.host}/app@{gone['digest']} refers to the image, but cannot come along: it is listed, but not there"
+    assert reason in result.stdout
+    assert FAILED.read_text() == f"{images[1]}\n"
+    assert len(brought()) == 1
+    saved(images, "-referrers")
+    assert len(brought()) == 2
+    assert save(images, "-referrers=other").code == 2
 
 
 def test_a_fallback_tag_that_is_no_list(registry: Registry) -> None:
