@@ -10,6 +10,7 @@ Source: distribution/reference ``reference.go`` (grammar) and ``normalize.go`` (
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 
@@ -137,9 +138,10 @@ def shorten(text: str) -> str:
 
     No reference that was not shortened ends so (``:`` comes twice in no tag), so that none is taken for one that was.
     """
-    if len(text.encode()) <= MAX_FILE_NAME:
+    data = os.fsencode(text)
+    if len(data) <= MAX_FILE_NAME:
         return text
-    return f"{text[:120]}++{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return f"{data[:120].decode(errors='ignore')}++{hashlib.sha256(data).hexdigest()[:32]}"
 
 
 def _split_registry(name: str) -> tuple[str, str]:
