@@ -8,7 +8,6 @@ and bad references are all reported, with the nearest valid key.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.config import bundle_maker, digest_lock
+from pipeline.config import bundle_maker, digest_lock, variables
 from pipeline.config.flag import Value, either
 from pipeline.config.settings import IMAGE_KEYS, KEYS, Setting, Settings, absolute
-from pipeline.config.yaml_document import Document, Entry, kind, nearest, shown
+from pipeline.config.variables import Variables
+from pipeline.config.yaml_document import Document, Entry, kind, shown
 from pipeline.core import bundle, files, image_list
 from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import InputError, UsageError
@@ -29,13 +29,10 @@ from pipeline.core.log import log
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Of a bundle."""
-VARIABLE_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 MAX_SIZE = 1 << 20
 """Bytes of a definition: some 25,000 images, which PyYAML reads in seconds."""
 MAX_IMAGES = 50_000
 """Entries of a definition, counted as often as aliases repeat them."""
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_BARE_VARIABLE = re.compile(rf"\$({VARIABLE_NAME})")
 _T = TypeVar("_T")
 
 
@@ -109,7 +106,7 @@ class _Reader:
         self._base = document.path.absolute().parent
         self._overrides = overrides
         self._only = only
-        self._variables: dict[str, str] = {}
+        self._variables = Variables(document)
         self._entries = 0
 
     def read(self) -> Definition:
@@ -122,7 +119,7 @@ class _Reader:
             return Definition(path, (), {})
         top = self._document.mapping(root, ("environment", "defaults", "bundles"))
         if "environment" in top:
-            self._read_environment(top["environment"].value)
+            self._variables.declare(top["environment"].value)
         defaults = self._settings(self._document.mapping(top["defaults"].value, KEYS)) if "defaults" in top else {}
         named = self._document.mapping(top["bundles"].value, None) if "bundles" in top else {}
         if not named and not self._document.problems:
@@ -284,8 +281,8 @@ class _Reader:
     def _typed(self, setting: Setting, node: yaml.Node) -> Value | None:
         value = self._document.scalar(node)
         found = kind(node)
-        if isinstance(value, str) and _VARIABLE.search(value):
-            text = self._expand(value, node)
+        if isinstance(value, str) and variables.are_in(value):
+            text = self._variables.expand(value, node)
             if text is None:
                 return None
             value, found = from_text(text), f"{shown(text)}, which is what {value} stands for"
@@ -301,32 +298,7 @@ class _Reader:
         if numbers and type(value := self._document.scalar(node)) is int:
             return str(value)
         text = self._document.text(node, may_be_empty)
-        return None if text is None else self._expand(text, node)
-
-    # The environment
-
-    def _read_environment(self, node: yaml.Node) -> None:
-        for name, entry in self._document.mapping(node, None).items():
-            default = self._document.scalar(entry.value)
-            if not re.fullmatch(VARIABLE_NAME, name):
-                self._problem(entry.key, f"{shown(name)} cannot be the name of an environment variable")
-            elif default is None:
-                self._variables[name] = os.environ.get(name, "")
-                if not self._variables[name]:
-                    self._problem(entry.key, f"the environment variable {name} is not set, and has no default here")
-            else:
-                self._variables[name] = os.environ.get(name, self._document.text(entry.value, may_be_empty=True) or "")
-
-    def _expand(self, text: str, node: yaml.Node) -> str | None:
-        """``text`` with the variables in it; None, and a problem, where one is not declared."""
-        unknown = [name for name in _VARIABLE.findall(text) if name not in self._variables]
-        for name in unknown:
-            hint = nearest(name, self._variables) if self._variables else "declare it under 'environment:'"
-            self._problem(node, f"${{{name}}} is not declared under 'environment:': {hint}")
-        bare = [name for name in _BARE_VARIABLE.findall(text) if name in self._variables]
-        for name in bare:
-            self._problem(node, f"${name} stays as it is; write ${{{name}}} for the environment variable")
-        return None if unknown or bare else _VARIABLE.sub(lambda match: self._variables[match[1]], text)
+        return None if text is None else self._variables.expand(text, node)
 
     # Problems
 

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.config.definition import NAME, VARIABLE_NAME
+from pipeline.config import variables
+from pipeline.config.definition import NAME
 from pipeline.config.settings import IMAGE_KEYS, KEYS, Setting
 from pipeline.core.bundle import Compression
 
@@ -17,7 +18,7 @@ FILE = "bundle.schema.json"
 """Its name beside the definitions, which say in their first line: ``# yaml-language-server: $schema=bundle.schema.json``."""
 
 _TEXT = {"type": "string", "minLength": 1}
-_VARIABLE = {"type": "string", "pattern": rf"\$\{{{VARIABLE_NAME}\}}"}
+_VARIABLE = {"type": "string", "pattern": rf"\$\{{{variables.NAME}\}}"}
 
 
 def schema() -> dict[str, Any]:
@@ -36,7 +37,7 @@ def schema() -> dict[str, Any]:
     described = {**_TEXT, "description": "what it is, for people"}
     one = {**_object({"description": described, "images": images, **own}, ("images",), "one bundle"), **_levels()}
     variable = {"type": ["string", "null"], "description": "the default; null (nothing) where the variable must be set"}
-    environment = _named(VARIABLE_NAME, variable, "the environment variables that ${NAME} may name")
+    environment = _named(variables.NAME, variable, "the environment variables that ${NAME} may name")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "image-tools bundle definition",

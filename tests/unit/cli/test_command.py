@@ -1,0 +1,60 @@
+"""Commands as the command line reaches them: found by their words, read in one way, refused in one voice."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.cli.main import main
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_flag_that_is_given_twice_is_warned_about(clean_environment: object, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = shown(capsys, "cache", "info", "-cache", "one", "-cache=two")
+    assert code != 0 and "there is no cache at" in err and "two" in err
+    assert "-cache is given more than once; the last one counts: two" in err
+    _, _, err = shown(capsys, "cache", "info", "-cache", "one", "-cache=one")
+    assert "more than once" not in err
+
+
+def test_flags_stand_before_and_after_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("none.tar.gz", "-json"), ("-json", "none.tar.gz"), ("-json", "--", "none.tar.gz")):
+        code, _, err = shown(capsys, "ls", *arguments)
+        assert code == 3 and "none.tar.gz" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["save", "list.txt"],
+            "unexpected argument 'list.txt'\nTIP: an image list is given with -f, see 'image-tools save -h'",
+        ),
+        (["load", "x.tar.gz"], "unexpected argument 'x.tar.gz'\nTIP: SOURCE is given with -s, see 'image-tools load -h'"),
+        (["man", "save"], "unexpected argument 'save'\nTIP: see 'image-tools man -h'"),
+        (["ls"], "no archive or folder given\nTIP: see 'image-tools ls -h'"),
+        (["ls", "a", "b"], "one archive or folder at a time, not a and b\nTIP: see 'image-tools ls -h'"),
+        (["save", "-j", "x"], '-j: invalid value "x": use a whole number'),
+        (["load", "-s", "a", "-d", "r.io", "-j", "0"], "-j: invalid value 0: use a number from 1 to 20"),
+        (["verify", "a", "-registry", "r.io", "-j", "0"], "-j: invalid value 0: use a number from 1 to 20"),
+        (["verify", "a", "-repo-type=quay"], '-repo-type: invalid value "quay": use one of harbor'),
+        (["serve", "a", "-listen", "nowhere"], '-listen: invalid address "nowhere": use host:port, e.g. 127.0.0.1:5000'),
+        (["completion", "tcsh"], "name one shell: bash, zsh, fish\nTIP: see 'image-tools completion -h'"),
+        (["bundle", "frobnicate"], "there is no command 'bundle frobnicate'\nUsage:\n"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_begins_with_the_flag(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = shown(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"image-tools: {said}")
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["-version"], ["--version"]])
+def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = shown(capsys, *arguments)
+    assert code == 0 and out.startswith("image-tools 0.")
