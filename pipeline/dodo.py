@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from pipeline.acts import engine, save_tasks, selection
+from pipeline.acts import copy_tasks, engine, save_tasks, selection
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.config import digest_lock
@@ -40,7 +40,8 @@ from pipeline.ui import terminal
 _ACT_1 = "_act_1"
 """The task that acts 2 and 3 wait for: act 1 of what is selected. ``doit list`` does not show it."""
 GROUPS = {
-    "copy": "act 2: fetch the images, one platform each",
+    "fetch": "act 2: fetch the blobs that are missing",
+    "copy": "act 2: copy the images, one platform each",
     "index": "act 2: write the index of each image",
     "tar": "act 3: lay out the archives",
     "compress": "act 3: write the archives",
@@ -239,8 +240,10 @@ class _Graph:
             unknown = [image for image in images if image.reference not in known]
             if not self._runs:
                 chosen = [*chosen, *(ChosenImage(image, _UNKNOWN, ()) for image in unknown)]
+            fetches = copy_tasks.find_fetches(context, chosen) if self._runs else copy_tasks.NO_FETCHES
+            yield from _new(copy_tasks.fetch_tasks(context, fetches), seen)
             for item in chosen:
-                yield from _new(save_tasks.copy_tasks(context, item), seen)
+                yield from _new(copy_tasks.copy_tasks(context, item, fetches), seen)
             lacking = [image.text for image in unknown] if self._runs else []
             if len(images) < len(context.bundle.images):
                 continue  # some images of it are selected, not the bundle

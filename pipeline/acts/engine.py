@@ -47,6 +47,8 @@ TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 """In every task: capture swaps ``sys.stdout`` for the whole process and, under threads, does not put it back."""
 
 
+UNRECORDED = ("fetch:",)
+"""How the names of tasks begin that stand in no database: they exist only while what they make is missing."""
 AFTER = "after"
 """Key in a task's ``meta``: those of its ``task_dep`` that it only waits for, and does not need to succeed."""
 PAUSED = "held"
@@ -107,15 +109,25 @@ def dodo_problem(message: str) -> Exception:
 
 
 def run(
-    tasks: Iterable[TaskDict], *, jobs: int, database: Path, observer: Observer, interruption: Interruption
+    tasks: Iterable[TaskDict],
+    names: Sequence[str] | None = None,
+    *,
+    jobs: int,
+    database: Path,
+    observer: Observer,
+    interruption: Interruption,
 ) -> Mapping[str, TaskResult]:
-    """Run all ``tasks`` on ``jobs`` threads; failures do not stop the rest. Results by task name, without group tasks.
+    """Run ``tasks`` on ``jobs`` threads; failures do not stop the rest. Results by task name, without group tasks.
+
+    They are begun in the order of ``names`` (of all tasks, without it), each after those that it depends on, which need not be
+    named. doit's queue is first in, first out: whoever names what ends a piece of work gets whole pieces early.
 
     After an interruption the result lacks what was not run; the caller checks ``interruption``.
     """
-    made = generate_tasks("image-tools", _as_generator(tasks))
-    control = TaskControl(list(made))
-    control.process(None)
+    made = list(generate_tasks("image-tools", _as_generator(tasks)))
+    control = TaskControl(made)
+    # Never by a group: all that it depends on would be begun before any of it is finished.
+    control.process(list(names) if names is not None else [task.name for task in made if not task.has_subtask])
     reporter = _Reporter(observer)
     database.parent.mkdir(parents=True, exist_ok=True)
     manager = _Memo(DurableDB, str(database), checker_cls=MD5Checker, codec_cls=JSONCodec)
@@ -162,6 +174,8 @@ class DurableDB(SqliteDB):  # type: ignore[misc]
         return data
 
     def set(self, task_id: str, dependency: str, value: object) -> None:
+        if task_id.startswith(UNRECORDED):
+            return
         super().set(task_id, dependency, value)
         if dependency == "deps:":  # Dependency.save_success sets this one last
             with self._tolerant():

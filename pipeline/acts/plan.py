@@ -6,7 +6,7 @@ In come the choices that act 1 made, out goes a ``Plan``. Nothing is fetched and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -52,10 +52,6 @@ class Plan:
         return self.platforms + self.referrers
 
 
-PlatformKey = tuple[str, str]
-"""An image/arch: its reference and the slug of its platform."""
-
-
 @dataclass(frozen=True)
 class Need:
     """What one file system must take."""
@@ -89,24 +85,6 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     here = sum(blob.size for blob in blobs.values() if cache.has(blob))
     images = sum(not item.is_referrer for item in chosen)
     return Plan(images, platforms, len(blobs), total, here, size - total, referrers)
-
-
-def fetch_order(cache: Cache, chosen: Sequence[ChosenImage]) -> Mapping[PlatformKey, frozenset[PlatformKey]]:
-    """Which image/arches should be copied before which, so that a missing layer that several share is fetched by one.
-
-    Of those that lack a layer, the one that lacks the fewest bytes goes first, as the others can go on the soonest then.
-    """
-    lacking: list[tuple[int, PlatformKey, tuple[Descriptor, ...]]] = []
-    for item in chosen:
-        for platform, closure in item.platforms:
-            missing = tuple(blob for blob in closure if not cache.has(blob))
-            lacking.append((sum(blob.size for blob in missing), (str(item.image.reference), platform.slug), missing))
-    first: dict[Digest, PlatformKey] = {}
-    order: dict[PlatformKey, frozenset[PlatformKey]] = {}
-    for _, key, missing in sorted(lacking, key=lambda item: item[0]):
-        owners = {first.setdefault(blob.digest, key) for blob in missing}
-        order[key] = frozenset(owners - {key})
-    return order
 
 
 def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -> tuple[Need, ...]:

@@ -344,6 +344,8 @@ def _unused(cache: Cache, blobs: Mapping[Digest, int], kept: Sequence[BundleUse]
 
 def _temporary(cache: Cache, kept: Sequence[BundleUse], lost: Sequence[BundleUse]) -> Iterator[Path]:
     yield from cache.leftovers()
+    if cache.partials.is_dir():
+        yield cache.partials
     for use in (*kept, *lost):
         if use.destination is not None:
             for path in (*temporary_files(use.destination), *files.temporary_leftovers(use.destination)):

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from pipeline.acts import engine, plan, save_result, save_tasks
+from pipeline.acts import copy_tasks, engine, plan, save_result, save_tasks
+from pipeline.acts.copy_tasks import Fetches
 from pipeline.acts.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
 from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.recheck import Recheck
@@ -149,15 +150,22 @@ class Save:
     def _copy(self, chosen: Sequence[ChosenImage], figures: plan.Plan) -> None:
         """Act 2: bring every platform's blobs here, and write the indexes."""
         self.context.tracker.begin("copying", figures.copies, figures.to_fetch, "copy")
-        order = plan.fetch_order(self.context.cache, chosen)
-        results = self._run(task for item in chosen for task in save_tasks.copy_tasks(self.context, item, order))
         known = _by_name(chosen)
+        fetches = copy_tasks.find_fetches(self.context, chosen)
+        made = {item.image.reference: list(copy_tasks.copy_tasks(self.context, item, fetches)) for item in chosen}
+        # Image after image with its referrers, so that the first ones are whole early.
+        order = dict.fromkeys(part.image.reference for item in chosen for part in needed_by([item], known))
+        names = [f"{task['basename']}:{task['name']}" for reference in order for task in made[reference]]
+        graph = chain(copy_tasks.fetch_tasks(self.context, fetches), chain.from_iterable(made.values()))
+        results = self._run(graph, names)
+        with contextlib.suppress(OSError):  # what it holds waits for the next run
+            self.context.cache.partials.rmdir()
         listed = [item for item in self.result.saved if not item.is_referrer]
         for item in chosen:
             if item.is_referrer:
                 continue
             parts = needed_by([item], known)
-            reason = self._reason_of_failure(parts, results)
+            reason = self._reason_of_failure(parts, fetches, results)
             if reason is None:
                 listed.append(item)
                 self._count_reused(parts, results)
@@ -168,28 +176,32 @@ class Save:
 
     def _count_reused(self, parts: Sequence[ChosenImage], results: Mapping[str, TaskResult]) -> None:
         image = parts[0].image
-        copies = [results[f"copy:{save_tasks.copy_name(part.image, each)}"] for part in parts for each in part.choice.platforms]
+        copies = [results[copy_tasks.copy_task_name(part.image, each)] for part in parts for each in part.choice.platforms]
         self.result.reused.discard(image)
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
             self.result.reused.add(image)
 
-    def _reason_of_failure(self, parts: Sequence[ChosenImage], results: Mapping[str, TaskResult]) -> str | None:
+    def _reason_of_failure(
+        self, parts: Sequence[ChosenImage], fetches: Fetches, results: Mapping[str, TaskResult]
+    ) -> str | None:
         """Why an image, the first of ``parts``, is not whole. One whose signature is lacking is not."""
         for part in parts:
-            reason = self._reason_of_part(part, results)
+            reason = self._reason_of_part(part, fetches, results)
             if reason is not None:
                 return reason if part is parts[0] else f"{part.image.reference}, which refers to it: {reason}"
         return None
 
-    def _reason_of_part(self, part: ChosenImage, results: Mapping[str, TaskResult]) -> str | None:
-        image, choice = part.image, part.choice
-        names = [f"copy:{save_tasks.copy_name(image, platform)}" for platform in choice.platforms]
-        names.append(f"index:{self._bundle.name}:{image.reference}")
-        for name, platform in zip(names, [*choice.platforms, None], strict=True):
-            result = results[name]
-            if result.status is Status.FAILED:
-                return f"{platform.platform}: {result.message}" if platform and platform.platform.is_known else result.message
-        return None if all(results[name].ok for name in names) else "not tried"
+    def _reason_of_part(self, part: ChosenImage, fetches: Fetches, results: Mapping[str, TaskResult]) -> str | None:
+        for platform in part.choice.platforms:
+            name = copy_tasks.copy_task_name(part.image, platform)
+            for each in (name, *fetches.tasks_of(name)):
+                if results[each].status is Status.FAILED:
+                    message = results[each].message
+                    return f"{platform.platform}: {message}" if platform.platform.is_known else message
+            if not results[name].ok:
+                return "not tried"
+        result = results[copy_tasks.index_task_name(self.context, part.image)]
+        return None if result.ok else result.message or "not tried"
 
     # Act 3
 
@@ -280,9 +292,10 @@ class Save:
         save_result.remember(self.context, self.result, list_files)
         return self.result
 
-    def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
+    def _run(self, graph: Iterable[TaskDict], names: Sequence[str] | None = None) -> Mapping[str, TaskResult]:
         results = engine.run(
             graph,
+            names,
             jobs=self._bundle.jobs,
             database=self.context.cache.database,
             observer=self.context.tracker,

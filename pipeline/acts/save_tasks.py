@@ -1,7 +1,7 @@
 """The task graph: every step of a save as a doit task, for ``cli`` and ``dodo.py`` alike. All wiring, no logic.
 
     ACT 1   resolve:<ref>  →  referrers:<bundle>:<ref>       (where they are asked for)
-    ACT 2   copy:<ref>:<platform>  →  index:<bundle>:<ref>
+    ACT 2   see ``copy_tasks``
     ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>          (pack:<bundle>)
 
 Tasks hand small JSON files to each other, never gigabytes: doit hashes its ``file_dep``, and a layout that names every blob by
@@ -15,14 +15,13 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.acts.actions import Actions
-from pipeline.acts.engine import AFTER, PAUSED, TaskDict, unchanged
-from pipeline.acts.plan import PlatformKey
+from pipeline.acts.engine import PAUSED, TaskDict, unchanged
 from pipeline.acts.progress import Tracker
 from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Bundle, BundleImage
@@ -32,16 +31,16 @@ from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.skopeo.client import Skopeo, bytes_below
+from pipeline.registry.policy import SignaturePolicy
+from pipeline.registry.skopeo.client import Skopeo
 from pipeline.registry.throttle import RegistryPaused
-from pipeline.steps import compress, copy, index, referrers, resolve, split, tar
-from pipeline.steps.choose import Choice, PlatformImage
+from pipeline.steps import compress, copy, referrers, resolve, split, tar
+from pipeline.steps.choose import Choice
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
 from pipeline.storage import locks
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.destination import files_at
-from pipeline.storage.image_layout import INDEX
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import referrers as referrers_record
 from pipeline.storage.records.packed import read_finished
@@ -72,6 +71,7 @@ class SaveContext(Actions):
         self.planned: dict[Reference, ChosenImage] = {}
         self.tracker = Tracker(self.cache.has)
         self.fetched = 0
+        self._begun: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @cached_property
@@ -79,8 +79,19 @@ class SaveContext(Actions):
         return Skopeo(self.bundle.access, self.interruption, self.patient)
 
     @cached_property
+    def default_policy(self) -> SignaturePolicy:
+        """The user's or the machine's signature policy."""
+        return SignaturePolicy(None)
+
+    @cached_property
+    def required_policy(self) -> SignaturePolicy | None:
+        """The signature policy of ``-require-signed``."""
+        path = self.bundle.access.policy
+        return SignaturePolicy(path) if path is not None else None
+
+    @cached_property
     def policy_state(self) -> str:
-        """Another one when the policy, or a key that it names, is another one."""
+        """Digest over the policy of ``-require-signed`` and every key file that it names."""
         assert self.bundle.access.policy is not None, "who has none does not ask"
         text = self.bundle.access.policy.read_bytes()
         keys = [Path(name) for name in re.findall(r'"(/[^"]+)"', text.decode(errors="replace"))]
@@ -148,13 +159,32 @@ class SaveContext(Actions):
         with self._lock:
             self.fetched += size
 
+    def begin_copy(self, task: str, name: str) -> None:
+        """Tell, once, that the work on an image/arch begins: with the first blob fetched for it, or else with its copy."""
+        with self._lock:
+            if task not in self._begun:
+                self._begun[task] = time.monotonic()
+                log.info("copying %s", name)
+
+    def end_copy(self, task: str, name: str, size: int) -> None:
+        """Tell that an image/arch of ``size`` bytes is whole."""
+        with self._lock:
+            seconds = time.monotonic() - self._begun.pop(task)
+        figures = {"bytes": size, "seconds": round(seconds, 3)}
+        log.info("copied %s: %s bytes, %.1f s", name, f"{size:,}", seconds, extra=figures)
+
     def action(
-        self, task: str, work: Callable[[], object], image: BundleImage | None = None, img_id: int = 0
+        self,
+        task: str,
+        work: Callable[[], object],
+        image: BundleImage | None = None,
+        img_id: int = 0,
+        asks: bool = True,
     ) -> Callable[[], Any]:
-        """As ``act``, about an image of the bundle."""
+        """As ``act``, about an image of the bundle; ``asks`` where its registry is asked for something."""
 
         def unless_paused() -> None:
-            if image is not None and not self.patient and _is_paused(self, image):
+            if asks and image is not None and not self.patient and is_paused(self, image):
                 raise RegistryPaused
             work()
 
@@ -177,7 +207,7 @@ def resolve_task(wanted: Sequence[tuple[SaveContext, BundleImage]]) -> TaskDict:
         "actions": [context.action(f"resolve:{name}", work, first)],
         "targets": [str(context.cache.resolved_record(first.reference))],
         "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
-        "meta": {PAUSED: partial(_is_paused, context, first)},
+        "meta": {PAUSED: partial(is_paused, context, first)},
     }
 
 
@@ -192,54 +222,7 @@ def referrers_task(context: SaveContext, image: BundleImage) -> TaskDict:
         "task_dep": [f"resolve:{image.reference}"],
         "targets": [str(context.state.referrers(image.reference))],
         "uptodate": [False],
-        "meta": {PAUSED: partial(_is_paused, context, image)},
-    }
-
-
-def copy_tasks(
-    context: SaveContext,
-    chosen: ChosenImage,
-    order: Mapping[PlatformKey, frozenset[PlatformKey]] | None = None,
-) -> Iterator[TaskDict]:
-    """Act 2, of one image: its platforms, then its index.
-
-    ``order`` lets a copy wait for those that fetch layers it lacks too, so that no worker waits that has other work. Without
-    it (plain doit knows no dependency that may fail) the leases alone see to it that a layer is fetched once.
-    """
-    image, choice = chosen.image, chosen.choice
-    for platform in choice.platforms:
-        name = copy_name(image, platform)
-        before = (order or {}).get((str(image.reference), platform.slug), frozenset())
-        after = sorted(f"copy:{reference}:{slug}" for reference, slug in before)
-        yield {
-            "basename": "copy",
-            "name": name,
-            "doc": f"fetch {_label(image, platform, ' for ')}",
-            "actions": [context.action(f"copy:{name}", partial(_copy, context, image, platform), image, platform.img_id)],
-            "task_dep": after,
-            "meta": {AFTER: after, PAUSED: partial(_is_paused, context, image)},
-            "file_dep": [str(context.cache.resolved_record(image.reference))],
-            "targets": [str(copy.folder(context.cache, image, platform) / INDEX)],
-            "uptodate": [partial(copy.is_current, context.cache, image, platform), *_policy(context, image, platform)],
-        }
-    name = f"{context.bundle.name}:{image.reference}"
-    yield {
-        "basename": "index",
-        "name": name,
-        "doc": f"write the index of {image.reference}",
-        "actions": [
-            context.action(f"index:{name}", partial(index.write_index, context.cache, context.state, image, choice), image)
-        ],
-        "file_dep": [str(copy.folder(context.cache, image, platform) / INDEX) for platform in choice.platforms],
-        "targets": [str(context.state.image_index(image.reference))],
-        "uptodate": [
-            unchanged(
-                bundle=context.bundle.id,
-                top=str(choice.top.digest),
-                platforms=[str(platform.descriptor.digest) for platform in choice.platforms],
-            ),
-            partial(index.is_current, context.cache, context.state, image, choice),
-        ],
+        "meta": {PAUSED: partial(is_paused, context, image)},
     }
 
 
@@ -294,15 +277,6 @@ def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[T
     yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
 
 
-def copy_name(image: BundleImage, platform: PlatformImage) -> str:
-    return f"{image.reference}:{platform.slug}"
-
-
-def _label(image: BundleImage, platform: PlatformImage, between: str = " ") -> str:
-    """What people call an image/arch; what came along has no platform."""
-    return f"{image.reference}{between}{platform.platform}" if image.about is None else str(image.reference)
-
-
 def source_date_epoch() -> int | None:
     """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None. Raises UsageError for what is no time."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")
@@ -311,14 +285,8 @@ def source_date_epoch() -> int | None:
     return int(text) if text else None
 
 
-def _is_paused(context: SaveContext, image: BundleImage) -> bool:
+def is_paused(context: SaveContext, image: BundleImage) -> bool:
     return context.skopeo.is_paused(image.source.registry)
-
-
-def _policy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> Iterator[object]:
-    """What was fetched without this policy is held to it, too."""
-    if context.bundle.access.policy is not None and copy.is_under_policy(image, platform):
-        yield unchanged(policy=context.policy_state, digest=str(platform.descriptor.digest))
 
 
 def _resolve(context: SaveContext, image: BundleImage) -> None:
@@ -340,20 +308,6 @@ def _find_referrers(context: SaveContext, image: BundleImage) -> None:
     if planned is not None and planned not in with_referrers(context.cache, context.state, image, choice):
         raise ImageError(f"what refers to {image.reference} has changed since; run the same command again")
     log.debug("%s: %d manifests refer to it", image.reference, len(found.referrers))
-
-
-def _copy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> None:
-    started = time.monotonic()
-    label = _label(image, platform)
-    log.info("copying %s", label)
-    growing = partial(bytes_below, files.temporary_beside(copy.folder(context.cache, image, platform)))
-    with context.tracker.transfer(label, context.cache.missing(platform.descriptor), growing):
-        size = copy.copy(context.cache, context.skopeo, context.leases, image, platform)
-    context.count_fetched(size)
-    context.tracker.credit(f"copy:{copy_name(image, platform)}", size)
-    seconds = time.monotonic() - started
-    figures = {"bytes": size, "seconds": round(seconds, 3)}
-    log.info("copied %s: %s bytes, %.1f s", label, f"{size:,}", seconds, extra=figures)
 
 
 def _compress(context: SaveContext) -> None:

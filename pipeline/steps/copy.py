@@ -1,14 +1,15 @@
-"""Act 2, one image/arch: bring its blobs into ``share/`` and give it a folder.
+"""Act 2, one image/arch: its folder in the cache, an OCI layout of one manifest.
 
-In come the digest of a manifest and where it is served, out goes ``images/<reference>/<platform>/``, whose ``index.json`` names
-that manifest. skopeo copies into a fresh temporary folder, which is renamed into place when all is there. Promises: what
-is here already (by digest and size) is not fetched; of several copies at once that lack the same layer, one fetches it
-(``Leases``); manifest and config keep the source's bytes, whatever skopeo made of them.
+``copy`` makes ``images/<reference>/<platform>/`` of blobs that ``fetch`` brought into ``share/``. ``copy_from_registry`` has
+skopeo fetch them as well: for images whose signatures it must check, for schema 1, and with ``-via skopeo``. Guarantees: the
+folder is renamed into place when all it needs is here; manifest and config keep the source's bytes, whatever skopeo made of
+them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +19,19 @@ from pipeline.core import files
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.interruption import Interruption
-from pipeline.core.oci import REF_NAME, SCHEMA1_TYPES, Descriptor, Digest
+from pipeline.core.oci import REF_NAME, SCHEMA1_TYPES, Descriptor, Digest, Manifest
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps.choose import PlatformImage
 from pipeline.storage.cache import SHARE, Cache
-from pipeline.storage.image_layout import INDEX, SOURCE_DIGEST, fresh_folder, layout_index, read_layout_index, write_image
+from pipeline.storage.image_layout import (
+    BLOBS,
+    INDEX,
+    SOURCE_DIGEST,
+    fresh_folder,
+    layout_index,
+    read_layout_index,
+    write_image,
+)
 
 POLL = 0.2
 """Seconds between two looks at whether a blob that another copy fetches has arrived."""
@@ -66,7 +75,58 @@ def is_under_policy(image: BundleImage, platform: PlatformImage) -> bool:
     return image.about is None and not platform.descriptor.is_attestation
 
 
-def copy(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage) -> int:
+def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformImage) -> None:
+    """Make the platform's folder of what is in ``share/``. Raises ContentError.
+
+    skopeo copies from one temporary layout to another, and so proves that the image can be read. It finds the layers by links
+    and leaves them as they are; the config and manifest that it writes, converted for a Docker image, go with the layout.
+    """
+    target, descriptor = folder(cache, image, platform), platform.descriptor
+    _require(cache, descriptor)
+    for algorithm in {blob.digest.algorithm for blob in cache.closure(descriptor)}:
+        # The blobs were synced and renamed; their names must be as durable before an index speaks of them.
+        files.sync_folder(cache.share / algorithm)
+    manifest = cache.parse(descriptor.digest)
+    if not isinstance(manifest, Manifest):
+        raise ContentError(f"{descriptor.digest} is an index where an image is expected")
+    temporary = fresh_folder(target)
+    try:
+        (temporary / "source").mkdir()
+        entry = Descriptor(manifest.media_type, descriptor.digest, descriptor.size).to_json()
+        (temporary / "source" / INDEX).write_bytes(layout_index([entry]))
+        place = str(temporary.relative_to(cache.root))
+        blobs = f"{place}/{BLOBS}" if _link_layers(cache, manifest, temporary / BLOBS) else SHARE
+        skopeo.copy_layout(cache.root, f"{place}/source", f"{place}/copy", share=SHARE, blobs=blobs)
+    finally:
+        files.remove(temporary)
+    _require(cache, descriptor)
+    write_image(target, _entry(image, descriptor), cache.share)
+
+
+def _require(cache: Cache, descriptor: Descriptor) -> None:
+    missing = cache.missing(descriptor)
+    if missing:
+        raise ContentError(f"{missing[0].digest} is not in the cache", tip="run the same command again")
+
+
+def _link_layers(cache: Cache, manifest: Manifest, blobs: Path) -> bool:
+    """Whether ``blobs`` could be filled with links to the layers: skopeo writes manifests in place, so not into ``share/``.
+
+    On a file system without links it must: that harms nothing, but leaves the converted manifests and configs there.
+    """
+    try:
+        for layer in {blob.digest for blob in manifest.layers if not blob.is_foreign}:
+            link = blobs / layer.algorithm / layer.hex
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(cache.blob(layer))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return False
+    return True
+
+
+def copy_from_registry(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage) -> int:
     """Make the platform's folder. Bytes of the blobs that were fetched for it. Raises RegistryError, ContentError."""
     target = folder(cache, image, platform)
     descriptor = platform.descriptor

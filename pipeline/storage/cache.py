@@ -41,6 +41,7 @@ class Cache:
         self.state = root / STATE
         self.database = self.state / "doit.sqlite3"
         self.lock_file = self.state / "lock"
+        self.partials = self.state / "partial"
         self._check = check
         self._parsed: dict[Digest, Manifest | Index] = {}
         self._true_sizes = TrueSizes(self.state / "sizes.json", check)
@@ -78,6 +79,10 @@ class Cache:
 
     def blob(self, digest: Digest) -> Path:
         return self.share / digest.algorithm / digest.hex
+
+    def partial(self, digest: Digest) -> Path:
+        """What has arrived so far of a blob that is being fetched. Kept over failures and kills; see ``steps.fetch``."""
+        return self.partials / f"{digest.algorithm}-{digest.hex}"
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the blob is here. Where it has another size than ``descriptor`` states, its digest decides: it is hashed,

@@ -113,6 +113,23 @@ class Skopeo:
 
         self._retry(reference, attempt)
 
+    def copy_layout(self, cache: Path, source: str, folder: str, *, share: str, blobs: str) -> None:
+        """Copy the one image of the OCI layout ``source``, whose blobs lie in ``share``, to the layout ``folder``, whose blobs
+        lie in ``blobs``. All are relative to ``cache``, see ``copy``. Nothing is asked of a registry, and no policy: what needs
+        one is copied from its registry. Raises ContentError for an image that skopeo cannot read.
+        """
+        arguments = [
+            # A machine's policy is about where images come from, and would refuse every layout where it rejects by default.
+            *("--insecure-policy", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers", "--remove-signatures"),
+            *("--src-shared-blob-dir", share, "--dest-shared-blob-dir", blobs),
+            *(f"oci:{source}", f"oci:{folder}"),
+        ]
+        watch = _Watch(STALL_TIMEOUT, lambda: bytes_below(cache / folder))
+        try:
+            self._run("", arguments, watch, cache, (f"{folder}/", f"{blobs}/", str(cache)))
+        except RegistryError as error:
+            raise ContentError(f"skopeo cannot copy it: {error.message}") from error
+
     def push(
         self,
         source: Reference,
@@ -162,7 +179,10 @@ class Skopeo:
     def _run(
         self, registry: str, arguments: Sequence[str], watch: _Watch, cwd: Path | None = None, ours: tuple[str, ...] = ()
     ) -> bytes:
-        """Run skopeo once; its standard output. ``ours`` are the places that it writes to, as it may call them."""
+        """Run skopeo once; its standard output. ``ours`` are the places that it writes to, as it may call them.
+
+        Without a ``registry`` it is not asked to tell what it asks of one.
+        """
         self._interruption.check()
         started = time.monotonic()
 
@@ -175,7 +195,9 @@ class Skopeo:
             self.attempts.throttle.hold(registry, seconds)
 
         words = Words(too_many)
-        command = [*self._program, "--debug", *arguments]  # for messages.Words; the rest of it is dropped
+        # For messages.Words, which drops the rest of it.
+        debug = ("--debug",) if registry else ()
+        command = [*self._program, *debug, *arguments]
         with (
             process.running(command, cwd=cwd, env=self._environment) as skopeo,
             self._interruption.stopping(lambda: process.kill(skopeo)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.acts import save_tasks
+from pipeline.acts import copy_tasks, save_tasks
 from pipeline.acts.engine import TaskDict
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.core import files
@@ -113,9 +113,9 @@ def _add_image(
             first.append(
                 {**save_tasks.referrers_task(context, image), "needs": [name], "label": f"{len(item.referrers)} found"}
             )
-        _add(nodes, [*first, *save_tasks.copy_tasks(context, item)], place, str(image.reference), failed)
+        _add(nodes, [*first, *copy_tasks.copy_tasks(context, item)], place, str(image.reference), failed)
         for each in needed_by([item], known)[1:]:
-            made = save_tasks.copy_tasks(context, each)
+            made = copy_tasks.copy_tasks(context, each)
             needs = [f"referrers:{context.bundle.name}:{image.reference}"]
             with_needs = ({**task, "needs": needs} if task["basename"] == "copy" else task for task in made)
             _add(nodes, with_needs, place, str(each.image.reference), failed)

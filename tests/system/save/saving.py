@@ -195,7 +195,8 @@ class Unpacked:
         for child in document.get("manifests", ()):
             found |= self.closure(child["digest"])
         if "config" in document:
-            found |= {part["digest"] for part in (document["config"], *document["layers"]) if not part.get("urls")}
+            parts = (document["config"], *document["layers"])
+            found |= {part["digest"] for part in parts if not (part.get("urls") and "foreign" in part["mediaType"])}
         return found
 
     def manifests(self, digest: str) -> list[str]:

@@ -53,19 +53,6 @@ def large(registry: Registry) -> PushedImage:
     return push(registry, "interruption/large", "v1", index(image("linux/amd64", layers)))
 
 
-def children(pid: int) -> list[str]:
-    """Command lines of the processes below one."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            if parent == pid:
-                found.append(stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except (OSError, ValueError):
-            continue
-    return found
-
-
 def stalled(proxy: FaultProxy, images: list[PushedImage], *arguments: str) -> Running:
     """A run of the first two images that has fetched all but the last layer, in which it hangs."""
     last = images[1].platforms[1].layers[0]
@@ -89,7 +76,6 @@ def asked_for(proxy: FaultProxy) -> list[str]:
 @pytest.mark.parametrize("whom", ["process", "group"])
 def test_a_signal(proxy: FaultProxy, images: list[PushedImage], signum: signal.Signals, whom: str) -> None:
     with stalled(proxy, images, "-j", "2") as running:
-        assert any("skopeo" in each for each in children(running.pid))
         start = time.monotonic()
         (running.signal if whom == "process" else running.signal_group)(signum)
         result = running.wait(5)

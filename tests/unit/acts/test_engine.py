@@ -187,6 +187,45 @@ def test_a_task_may_wait_for_another_without_needing_its_success(work: Path) -> 
     assert order.index("bad") < order.index("after") < order.index("later")
 
 
+def test_named_tasks_come_in_order_so_that_the_first_piece_is_whole_before_the_last_is_begun(work: Path) -> None:
+    """Ten images of three blobs each, named by their last task; one blob is everybody's."""
+    events: list[str] = []
+
+    def note(name: str) -> Callable[[], None]:
+        return lambda: events.append(name)
+
+    def fetch(blob: str) -> TaskDict:
+        return {"basename": "fetch", "name": blob, "actions": [note(f"fetch:{blob}")]}
+
+    fetches = [fetch("all"), *(fetch(f"{image}.{number}") for image in range(10) for number in (1, 2))]
+    copies = [
+        {
+            "basename": "copy",
+            "name": str(image),
+            "actions": [note(f"copy:{image}")],
+            "task_dep": ["fetch:all", f"fetch:{image}.1", f"fetch:{image}.2"],
+        }
+        for image in range(10)
+    ]
+    engine.run(
+        [*fetches, *copies],
+        [f"copy:{image}" for image in range(10)],
+        jobs=2,
+        database=work / "db",
+        observer=Seen(),
+        interruption=Interruption(),
+    )
+    assert sorted(events) == sorted(f"{task['basename']}:{task['name']}" for task in [*fetches, *copies])
+    assert events.index("copy:0") < events.index("fetch:9.1")
+
+
+def test_a_fetch_stands_in_no_database(work: Path) -> None:
+    tasks = [{"basename": "fetch", "name": "sha256:1", "actions": [lambda: None]}, *noted(1)]
+    engine.run(tasks, jobs=1, database=work / "db", observer=Seen(), interruption=Interruption())
+    with sqlite3.connect(work / "db") as connection:
+        assert [name for (name,) in connection.execute("select task_id from doit")] == ["t:0"]
+
+
 def test_who_is_told_what_on_which_thread(work: Path) -> None:
     seen = Seen()
     tasks = [task("a"), task("b"), {"basename": "all", "actions": None, "task_dep": ["t:a", "t:b"]}]
