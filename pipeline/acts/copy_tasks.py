@@ -24,7 +24,7 @@ from pipeline.steps import copy, index
 from pipeline.steps.choose import PlatformImage
 from pipeline.steps.chosen import ChosenImage
 from pipeline.steps.fetch import Fetch, MissingBlob, missing_blobs
-from pipeline.storage.cache import INDEX
+from pipeline.storage.image_layout import INDEX
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformIma
     finally:
         files.remove(temporary)
     _require(cache, descriptor)
-    write_image(target, _entry(image, descriptor), cache.share)
+    write_image(target, _entry(cache, image, descriptor), cache.share)
 
 
 def _require(cache: Cache, descriptor: Descriptor) -> None:

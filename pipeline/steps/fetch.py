@@ -37,7 +37,7 @@ CHUNK = 512 * 1024
 """Bytes read, hashed and written at once: they stay in the processor's cache in between."""
 MARGIN = 16 * 1024 * 1024
 """Bytes that a blob may have beyond what manifests say: some are wrong about the size of a right digest."""
-PROGRESS = 4 * 1024 * 1024
+PROGRESS = 1024 * 1024
 """Bytes after which an attempt that broke off is no failure: it is gone on with at once, and costs none of ``-retry``."""
 MAX_SOURCES = 4
 """Repositories that are asked for one blob."""

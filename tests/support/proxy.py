@@ -79,7 +79,26 @@ class Slow:
     bytes_per_second: int
 
 
-Fault = Status | Reset | Truncate | WrongBytes | Stall | Slow
+@dataclass(frozen=True)
+class NoRange:
+    """Know no ranges: answer with 200 and the whole body."""
+
+
+@dataclass(frozen=True)
+class WrongRange:
+    """Answer with 206 and a range that begins so many bytes after the one that was asked for."""
+
+    by: int = 1
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Answer with 307 and this address."""
+
+    location: str
+
+
+Fault = Status | Reset | Truncate | WrongBytes | Stall | Slow | NoRange | WrongRange | Redirect
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,8 @@ class Seen:
     path: str
     status: int
     fault: Fault | None
+    range: str = ""
+    """The header of that name."""
 
 
 @dataclass
@@ -192,9 +213,9 @@ class FaultProxy:
                 return rule.fault
         return None
 
-    def _record(self, method: str, path: str, status: int, fault: Fault | None) -> None:
+    def _record(self, seen: Seen) -> None:
         with self._changed:
-            self._seen.append(Seen(time.monotonic(), method, path, status, fault))
+            self._seen.append(seen)
             self._changed.notify_all()
 
 
@@ -275,12 +296,18 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if isinstance(fault, Status):
                 self._refuse(path, fault)
+            elif isinstance(fault, Redirect):
+                self._redirect(path, fault)
             else:
                 self._pass_on(path, body, fault)
         except (OSError, http.client.HTTPException, _Broken):
             self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
+
+    def _record(self, path: str, status: int, fault: Fault | None) -> None:
+        asked = self.headers.get("Range", "")
+        self.server.proxy._record(Seen(time.monotonic(), self.command, path, status, fault, asked))
 
     def _request_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -296,7 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, path: str, fault: Status) -> None:
         code, text = _ERRORS.get(fault.code, ("UNKNOWN", "made by the fault proxy"))
         body = f'{{"errors":[{{"code":"{code}","message":"{text}"}}]}}\n'.encode()
-        self.server.proxy._record(self.command, path, fault.code, fault)
+        self._record(path, fault.code, fault)
         self.send_response(fault.code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -308,16 +335,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def _redirect(self, path: str, fault: Redirect) -> None:
+        self._record(path, 307, fault)
+        self.send_response(307)
+        self.send_header("Location", fault.location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
     def _pass_on(self, path: str, body: bytes, fault: Fault | None) -> None:
-        proxy = self.server.proxy
         before_head = isinstance(fault, (Reset, Stall)) and fault.after < 0
         if before_head:
-            proxy._record(self.command, path, 0, fault)
+            self._record(path, 0, fault)
             self._strike(fault)
-        self._ask_upstream(body)
+        self._ask_upstream(body, fault)
         with self._upstream.getresponse() as response:
             if not before_head:
-                proxy._record(self.command, path, response.status, fault)
+                self._record(path, response.status, fault)
             length = response.getheader("Content-Length")
             self.send_response_only(response.status)
             for name, value in response.getheaders():
@@ -336,12 +369,16 @@ class _Handler(BaseHTTPRequestHandler):
             if chunked:
                 self._send(b"0\r\n\r\n")
 
-    def _ask_upstream(self, body: bytes) -> None:
+    def _ask_upstream(self, body: bytes, fault: Fault | None) -> None:
         """The client's request once more. Headers may repeat: skopeo sends one ``Accept`` for each media type."""
         self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         # Its own name, not ours: what the registry then says of itself in headers has to be rewritten, as behind any proxy.
         self._upstream.putheader("Host", self.server.proxy.upstream)
         for name, value in self.headers.items():
+            if name.lower() == "range" and isinstance(fault, NoRange):
+                continue
+            if name.lower() == "range" and isinstance(fault, WrongRange):
+                value = re.sub("[0-9]+", lambda match: str(int(match[0]) + fault.by), value, count=1)
             if name.lower() not in _HOP_BY_HOP:
                 self._upstream.putheader(name, value)
         if body or self.command in ("POST", "PUT", "PATCH"):
