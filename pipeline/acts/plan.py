@@ -82,9 +82,19 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
             platforms += len(item.closures)
     total = sum(blob.size for blob in blobs.values())
     size = sum(blobs[digest].size * count for digest, count in uses.items())
-    here = sum(blob.size for blob in blobs.values() if cache.has(blob))
+    here = sum(_here(cache, blob) for blob in blobs.values())
     images = sum(not item.is_referrer for item in chosen)
     return Plan(images, platforms, len(blobs), total, here, size - total, referrers)
+
+
+def _here(cache: Cache, blob: Descriptor) -> int:
+    """Bytes of a blob that need not be fetched: all, or those that came before an earlier fetch was broken off."""
+    if cache.has(blob):
+        return blob.size
+    try:
+        return min(cache.partial(blob.digest).stat().st_size, blob.size)
+    except OSError:
+        return 0
 
 
 def needs(cache: Cache, bundle: Bundle, plan: Plan, finished: Finished | None) -> tuple[Need, ...]:

@@ -151,6 +151,8 @@ class Access:
     retries: int = DEFAULT_RETRIES
     policy: Path | None = None
     """What images must satisfy, checked by skopeo: containers-policy.json(5)."""
+    via: str = "auto"
+    """Who fetches blobs: ``auto`` is our own HTTP where it can, ``skopeo`` is skopeo alone."""
 
 
 @dataclass(frozen=True)
