@@ -157,7 +157,9 @@ class Save:
         order = dict.fromkeys(part.image.reference for item in chosen for part in needed_by([item], known))
         names = [f"{task['basename']}:{task['name']}" for reference in order for task in made[reference]]
         graph = chain(copy_tasks.fetch_tasks(self.context, fetches), chain.from_iterable(made.values()))
-        results = self._run(graph, names)
+        # A small blob takes two round trips and no processor: more of them at once than images that are copied.
+        twice = bool(fetches.blobs) and self._bundle.jobs > 1
+        results = self._run(graph, names, 2 * self._bundle.jobs if twice else self._bundle.jobs)
         with contextlib.suppress(OSError):  # what it holds waits for the next run
             self.context.cache.partials.rmdir()
         listed = [item for item in self.result.saved if not item.is_referrer]
@@ -292,11 +294,13 @@ class Save:
         save_result.remember(self.context, self.result, list_files)
         return self.result
 
-    def _run(self, graph: Iterable[TaskDict], names: Sequence[str] | None = None) -> Mapping[str, TaskResult]:
+    def _run(
+        self, graph: Iterable[TaskDict], names: Sequence[str] | None = None, jobs: int | None = None
+    ) -> Mapping[str, TaskResult]:
         results = engine.run(
             graph,
             names,
-            jobs=self._bundle.jobs,
+            jobs=jobs or self._bundle.jobs,
             database=self.context.cache.database,
             observer=self.context.tracker,
             interruption=self._interruption,

@@ -158,13 +158,13 @@ class Fetch:
 
 def _joined(failures: Mapping[Reference, RegistryError | ContentError]) -> RegistryError | ContentError:
     """The first failure, with the other repositories that were asked."""
-    first, *others = failures.values()
+    first = next(iter(failures.values()))
+    others = ", ".join(str(source) for source in list(failures)[1:])
     if not others:
         return first
-    message = f"{first.message}; also asked: {', '.join(str(source) for source in list(failures)[1:])}"
     if isinstance(first, RegistryError):
-        return RegistryError(message, first.cause, tip=first.tip)
-    return ContentError(message, tip=first.tip)
+        return RegistryError(f"{first.message}; also asked: {others}", first.cause, tip=first.tip)
+    return ContentError(f"{first.message}; also asked: {others}", tip=first.tip)
 
 
 class _PartialFile:
