@@ -172,7 +172,8 @@ def test_kill_in_the_middle_of_a_copy(proxy: FaultProxy, images: list[PushedImag
         arrived = {path.name for path in (CACHE / "share/sha256").iterdir()}
     seen = len(proxy.requests)
     proxy.release()
-    result = command("save", "-f", LIST, PLAIN)
+    # A program that it was just about to start may hold the lock for a moment.
+    result = command("save", "-f", LIST, PLAIN, "-wait")
     assert result.code == 0, result
     again = [each.path.rpartition("/")[2] for each in proxy.requests[seen:] if "/blobs/" in each.path]
     layers = {layer for each in images for layer in each.layers}
