@@ -13,7 +13,7 @@ from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag
-from pipeline.core.errors import EXIT_OK, InputError, Interrupted, UsageError
+from pipeline.core.errors import EXIT_OK, ImageToolsError, InputError, Interrupted, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.reader.contents import Contents, open_contents
@@ -23,7 +23,8 @@ from pipeline.ui.terminal import harmless, referrers_text
 
 DEFAULT_LISTEN = "127.0.0.1:5000"
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):([0-9]{1,5})")
-_POLL = 3600.0
+POLL = 2.0
+"""Seconds between two looks at whether another bundle has taken the source's place."""
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
@@ -44,7 +45,8 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
         with RegistryServer(BundleSource(contents), host, port, tls=tls, login=login, on_request=_log_request) as server:
             _say(contents, source, server, tls is not None)
             while True:
-                interruption.sleep(_POLL)
+                interruption.sleep(POLL)
+                contents = _taken_up(contents, source, server)
     # This is how it is meant to end.
     return EXIT_OK
 
@@ -70,6 +72,20 @@ folder), for everything that can pull. Nothing is unpacked, nothing can be chang
     ),
     takes_files=True,
 )
+
+
+def _taken_up(contents: Contents, source: Path, server: RegistryServer) -> Contents:
+    """What is served from now on: a new bundle under the same name, once it is whole; the old one is read on until then."""
+    if not contents.store.has_changed():
+        return contents
+    try:
+        new = open_contents(source)
+    except ImageToolsError as error:
+        log.debug("%s changes, and cannot be read yet: %s", source, error)
+        return contents
+    server.replace(BundleSource(new))
+    log.info("%s was replaced: serving %d images from it", source, len(new.bundled) - len(new.along))
+    return new
 
 
 def _say(contents: Contents, source: Path, server: RegistryServer, is_tls: bool) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import signal
 import ssl
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -110,6 +112,23 @@ def test_damage_is_not_served_and_stands_in_the_log(small: Bundle, work: Path) -
         running.signal(signal.SIGINT)
         result = running.wait(10)
     assert "Traceback" not in result.stderr
+
+
+def test_a_new_bundle_in_the_place_of_the_old_one_is_taken_up(small: Bundle, slow: Bundle, work: Path) -> None:
+    """Until then the old one is served on, from the file that was opened."""
+    copy, [old], [new] = small.copied(work / "copy"), [small.images["shared-one"]], list(slow.images.values())[:1]
+    with serving(copy) as (running, host), RegistryClient(host) as client:
+        shutil.copy(slow.path, work / "new")
+        (work / "new").replace(copy.path)
+        for digest in old.layers:
+            assert client.blob(old.repository, digest).body == old.contents[digest]
+        limit = time.monotonic() + 20
+        while client.manifest(new.repository, new.tag).status != 200 and time.monotonic() < limit:
+            time.sleep(0.1)
+        assert client.manifest(new.repository, new.tag).body == new.raw
+        assert client.manifest(old.repository, old.tag).status == 404
+        running.signal(signal.SIGINT)
+        assert running.wait(10).code == 0
 
 
 @pytest.mark.parametrize(

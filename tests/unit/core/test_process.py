@@ -82,5 +82,7 @@ def test_it_dies_with_us_even_by_kill_9() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
+        while Path(f"/proc/{child}/comm").read_text() != "sleep\n":  # it has said what is to end it
+            time.sleep(0.01)
         parent.kill()
     assert ends(child)
