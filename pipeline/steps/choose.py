@@ -129,6 +129,11 @@ def _from_index(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice:
     subjects = {str(leaf.descriptor.digest) for leaf in asked}
     wanted = [leaf for leaf in leaves if whole or _is_wanted(image, leaf, subjects)]
     absent = [leaf for leaf in wanted if leaf.descriptor.digest in resolved.absent]
+    if absent and image.referrers is not None and image.referrers.is_strict:
+        raise ContentError(
+            f"the registry does not have its attestation {absent[0].descriptor.digest}",
+            tip="-referrers, without =strict, leaves it out",
+        )
     if absent and is_pinned:
         raise ContentError(
             f"the registry does not have its attestation {absent[0].descriptor.digest}, and a digest names all of an index",

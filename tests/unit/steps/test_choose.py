@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core import oci, reference
-from pipeline.core.bundle import BundleImage, parse_platforms
+from pipeline.core.bundle import ArtifactTypes, BundleImage, parse_platforms
 from pipeline.core.errors import EXIT_SOME_FAILED, ContentError, PlatformError
 from pipeline.core.files import dump_json
 from pipeline.core.oci import Descriptor, Digest, Platform
@@ -224,6 +224,10 @@ def test_an_attestation_that_the_registry_lost_is_left_out_with_a_warning(cache:
     assert without == choose(cache, wanted("arm64"), replace(resolved, absent=()))
     with pytest.raises(ContentError, match=lost.manifest.digest):
         choose(cache, wanted("all", pin=True), resolved)
+    strict = replace(wanted("all"), referrers=ArtifactTypes(is_strict=True))
+    with pytest.raises(ContentError, match=lost.manifest.digest):
+        choose(cache, strict, resolved)
+    assert choose(cache, replace(strict, referrers=ArtifactTypes()), resolved) == choice
 
 
 # Pinned
