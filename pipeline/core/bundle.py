@@ -104,7 +104,7 @@ class ArtifactTypes:
         return ",".join(self.patterns) or "all"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Referrer:
     """A manifest that refers to ``subject``: by a field of that name, or, with a ``tag``, by cosign's convention."""
 
@@ -116,7 +116,7 @@ class Referrer:
     tag: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BundleImage:
     """One image of a bundle: what it is called, where it is fetched, which of its platforms. ``m_id`` counts from 1."""
 
@@ -214,7 +214,9 @@ def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> t
 
 def image(line: Line, m_id: int, source: str, platforms: PlatformFilter, referrers: ArtifactTypes | None = None) -> BundleImage:
     fetched_from = line.reference.at(reference.parse_source(source)) if source else line.reference
-    return BundleImage(line.reference, fetched_from, platforms, line.text, m_id, referrers=referrers)
+    return BundleImage(
+        reference=line.reference, source=fetched_from, platforms=platforms, text=line.text, m_id=m_id, referrers=referrers
+    )
 
 
 def renumbered(image: BundleImage, m_id: int) -> BundleImage:

@@ -95,12 +95,18 @@ class _Search:
             if subject.algorithm == "sha256" and self._types.matches(artifact_type):
                 digest = self._distribution.digest_of(self._name.by_tag(tag))
                 if digest is not None:
-                    yield Referrer(subject, digest, "", 0, artifact_type, tag)
+                    yield Referrer(subject=subject, digest=digest, media_type="", size=0, artifact_type=artifact_type, tag=tag)
         listed = self._distribution.referrers(self._name, subject).entries
         entries = [each for each in map(_entry, listed) if each is not None]
         for descriptor, artifact_type in sorted(entries, key=lambda entry: entry[0].digest):
             if not artifact_type or self._is_wanted(descriptor.digest, artifact_type):
-                yield Referrer(subject, descriptor.digest, descriptor.media_type, descriptor.size, artifact_type)
+                yield Referrer(
+                    subject=subject,
+                    digest=descriptor.digest,
+                    media_type=descriptor.media_type,
+                    size=descriptor.size,
+                    artifact_type=artifact_type,
+                )
 
     def _is_wanted(self, digest: Digest, artifact_type: str) -> bool:
         if self._types.matches(artifact_type):

@@ -64,4 +64,12 @@ def _from_json(entry: dict[str, Any], number: int) -> BundleImage:
     locked = Digest.parse(entry["locked"]) if entry["locked"] else None
     types = entry.get("referrers")
     referrers = None if types is None else bundle.parse_artifact_types(types)
-    return BundleImage(name, name, platforms, str(name), number, locked, referrers=referrers)
+    return BundleImage(
+        reference=name,
+        source=name,
+        platforms=platforms,
+        text=str(name),
+        m_id=number,
+        locked=locked,
+        referrers=referrers,
+    )

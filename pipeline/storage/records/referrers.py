@@ -71,7 +71,14 @@ def from_json(data: Mapping[str, Any]) -> Referrer:
     subject, digest, media_type, artifact_type, tag = texts
     if tag and not is_tag(tag):
         raise ValueError(f"{tag!a} is not a tag")
-    return Referrer(Digest.parse(subject), Digest.parse(digest), media_type, int(data["size"]), artifact_type, tag)
+    return Referrer(
+        subject=Digest.parse(subject),
+        digest=Digest.parse(digest),
+        media_type=media_type,
+        size=int(data["size"]),
+        artifact_type=artifact_type,
+        tag=tag,
+    )
 
 
 def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:
@@ -82,5 +89,11 @@ def image_of(image: BundleImage, referrer: Referrer) -> BundleImage:
 
     name = place(image.reference)
     return BundleImage(
-        name, place(image.source), PlatformFilter(), str(name), image.m_id, locked=referrer.digest, about=referrer
+        reference=name,
+        source=place(image.source),
+        platforms=PlatformFilter(),
+        text=str(name),
+        m_id=image.m_id,
+        locked=referrer.digest,
+        about=referrer,
     )

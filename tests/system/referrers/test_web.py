@@ -141,7 +141,9 @@ def test_records_come_back(referrers: tuple[Referrer, ...], types: str) -> None:
     name = Reference("r.io", "app", "v1")
     state = BundleState(Path("state").absolute())
     found = referrers_record.Found(tuple(each.subject for each in referrers), types, referrers, referrers[:1])
-    referrers_record.write(state, BundleImage(name, name, PlatformFilter(), str(name), 1), found)
+    referrers_record.write(
+        state, BundleImage(reference=name, source=name, platforms=PlatformFilter(), text=str(name), m_id=1), found
+    )
     assert referrers_record.read(state, name) == found
     digest = Digest.of(b"")
     digest_lock.write(Path("x.lock.yaml"), {str(name): LockedImage("all", str(name), digest, digest, (), referrers)})
@@ -159,7 +161,11 @@ def test_a_damaged_record_is_none(work: Path) -> None:
     name = Reference("r.io", "app", "v1")
     state = BundleState(work / "state")
     assert referrers_record.read(state, name) is None
-    referrers_record.write(state, BundleImage(name, name, PlatformFilter(), str(name), 1), referrers_record.Found((), "all"))
+    referrers_record.write(
+        state,
+        BundleImage(reference=name, source=name, platforms=PlatformFilter(), text=str(name), m_id=1),
+        referrers_record.Found((), "all"),
+    )
     path = state.referrers(name)
     path.write_text(path.read_text().replace("all", "alI"))
     assert referrers_record.read(state, name) is None

@@ -56,7 +56,7 @@ def _contents(what: Image | Index) -> Iterator[Content]:
 
 def wanted(a: str = "amd64,arm64", os: str = "", pin: bool = False) -> BundleImage:
     name = reference.parse("r.io/app@sha256:" + "0" * 64 if pin else "r.io/app:v1")
-    return BundleImage(name, name, parse_platforms(a, os), str(name), 1)
+    return BundleImage(reference=name, source=name, platforms=parse_platforms(a, os), text=str(name), m_id=1)
 
 
 def chosen(cache: Cache, what: Image | Index, a: str = "amd64,arm64", os: str = "", pin: bool = False) -> Choice:
@@ -381,7 +381,7 @@ def test_an_index_that_is_pinned_by_a_sha512_digest_is_not_a_subset(cache: Cache
     digest = Digest("sha512", hashlib.sha512(data).hexdigest())
     cache.put(data, digest)
     name = reference.parse(f"r.io/app@{digest}")
-    wanted_ = BundleImage(name, name, parse_platforms("amd64", ""), str(name), 1)
+    wanted_ = replace(wanted("amd64"), reference=name)
     choice = choose(cache, wanted_, Resolved(Descriptor(oci.OCI_INDEX, digest, len(data))))
     assert (choice.is_subset, choice.digest) == (False, digest)
 
