@@ -1,4 +1,4 @@
-"""What several commands have in common: SOURCE, the settings that ``save`` has too, Harbor's project, output."""
+"""What several commands have in common: SOURCE, the settings that ``save`` has too, output."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.go_flags import Given
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, rows
-from pipeline.core import reference
 from pipeline.core.bundle import MAX_JOBS
-from pipeline.core.errors import InputError, UsageError
+from pipeline.core.errors import UsageError
 from pipeline.core.log import log
-from pipeline.registry.harbor import DEFAULT_PROJECT
 from pipeline.ui import terminal
 from pipeline.ui.terminal import harmless
 
 ACCESS = rows("authfile", "cert-dir", "tls-verify", "retry")
 """How registries are reached."""
-PROJECT = Flag("default-project", DEFAULT_PROJECT, "Harbor project of images that have none")
 DEBUG = Flag("debug", False, "enable the debug output")
 JSON = Flag("json", False, "print one JSON document")
 LIST = Flag("f", "", "image list file", place="file", adds_up=True)
@@ -39,18 +35,6 @@ def chosen(values: Mapping[str, Value]) -> Settings:
     settings = Settings(given, Path.cwd())
     settings.check()
     return settings
-
-
-def default_project(given: Given) -> str:
-    """The Harbor project of images that have none; empty where the registry is no Harbor. Raises UsageError."""
-    if not given.text("repo-type"):
-        return ""
-    project = given.text("default-project")
-    try:
-        reference.parse(f"localhost/{project}/image")
-    except InputError as error:
-        raise UsageError(f"{project!a} is not a name of a project: {error}", setting="default-project") from error
-    return project
 
 
 def one_source(operands: tuple[str, ...], command: str) -> Path:

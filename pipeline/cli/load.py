@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.acts.load import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
-from pipeline.cli.arguments import ACCESS, DEBUG, LOG_FORMAT, PROGRESS, PROJECT, chosen, default_project, print_lines, source
+from pipeline.cli.arguments import ACCESS, DEBUG, LOG_FORMAT, PROGRESS, chosen, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.harbor_flags import PROJECT, default_project
 from pipeline.cli.save_options import read_lists
 from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker

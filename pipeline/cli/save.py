@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from dataclasses import replace
 
-from pipeline.acts import plan
-from pipeline.acts.save import Save
-from pipeline.cli import prompt, save_options, save_output, signals
+from pipeline.cli import save_options, signals
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
-from pipeline.cli.save_options import SaveOptions
-from pipeline.core import disk
-from pipeline.core.bundle import Bundle
-from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError
+from pipeline.core.errors import EXIT_SIGNAL, ImageToolsError
 from pipeline.core.interruption import Interruption
-from pipeline.registry import environment_login
-from pipeline.storage.cache import Cache
-from pipeline.ui.terminal import show_progress
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
     options = save_options.read(given)
+    from pipeline.cli import save_run  # here: help, and what is wrong with flags and lists, shall not wait for doit
+
     interruption = Interruption()
     with signals.stopping(interruption):
         try:
-            return max(_save_as_logged_in(bundle, options, interruption, given) for bundle in options.bundles)
+            return max(save_run.save_bundle(bundle, options, interruption, given) for bundle in options.bundles)
         except ImageToolsError:
             if not interruption.requested:
                 raise
     print("\nimage-tools: interrupted; what was fetched is kept.", file=sys.stderr)
-    print(_how_to_go_on(options, given), file=sys.stderr)
+    print(save_run.how_to_go_on(options, given), file=sys.stderr)
     return EXIT_SIGNAL + interruption.signum
 
 
@@ -47,62 +39,3 @@ BODY = Body(
     ),
     no_operands="an image list is given with -f",
 )
-
-
-def _save_as_logged_in(bundle: Bundle, options: SaveOptions, interruption: Interruption, given: Given) -> int:
-    with environment_login.logged_in(bundle.access, environment_login.login_of("SOURCE")) as access:
-        return _save(replace(bundle, access=access), options, interruption, given)
-
-
-def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, given: Given) -> int:
-    run = Save(bundle, interruption, save_output.announce, force=options.force, verify=options.verify)
-    run.context.cache.check()
-    disk.check_writable(run.context.cache.state)
-    if options.report is not None:
-        disk.check_writable(options.report.parent)
-    with run.locked(options.wait):
-        run.start()
-        if options.dry_run:
-            return _plan(run, options)
-        if options.interactive:
-            prompt.fetch_what_is_typed(run, options, interruption)
-        else:
-            run.remember(bundle.images)
-        with show_progress(options.progress, run.context.tracker.snapshot):
-            run.fetch(bundle.images)
-            run.pack()
-        run.finish(options.list_files)
-        if options.lock:
-            save_output.write_lock(run.context, run.result)
-        if options.report is not None:
-            save_output.write_report(run, options.report)
-        save_output.print_summary(run, options.report, _how_to_go_on(options, given))
-    return _exit_code(run)
-
-
-def _plan(run: Save, options: SaveOptions) -> int:
-    """``-dry-run``."""
-    order, needs = run.preview(run.context.bundle.images)
-    save_output.print_plan(run.result, order, needs)
-    if options.report is not None:
-        save_output.write_report(run, options.report, planned=True)
-    plan.check_file_size(run.context.bundle, order)
-    return _exit_code(run)
-
-
-def _exit_code(run: Save) -> int:
-    if not run.result.saved:
-        return EXIT_COULD_NOT
-    return EXIT_SOME_FAILED if run.result.failures else EXIT_OK
-
-
-def _how_to_go_on(options: SaveOptions, given: Given) -> str:
-    """What to type after a run that is not complete: going on needs no typing of images."""
-    if not options.list_files and len(options.bundles) == 1 and options.bundles[0].lock_file is None:
-        (bundle,) = options.bundles
-        kept = Cache(bundle.cache).bundle_state(bundle).kept_list
-        if kept.exists():
-            rest = [argument for argument in given.arguments if argument not in ("-f", "--f", "-", "-f=-", "--f=-")]
-            command = shlex.join(["image-tools", "save", "-f", str(kept), *rest])
-            return f"The list is kept; go on with\n  {command}\nIt repeats nothing that is done."
-    return "Run the same command again to go on: it repeats nothing that is done."

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cli.arguments import ACCESS, DEBUG, JSON, PROJECT, chosen, default_project, one_source, print_json, print_lines
+from pipeline.cli.arguments import ACCESS, DEBUG, JSON, chosen, one_source, print_json, print_lines
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.harbor_flags import PROJECT, default_project
 from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag

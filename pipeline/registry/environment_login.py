@@ -20,8 +20,8 @@ from pipeline.core import files, reference
 from pipeline.core.bundle import Access
 from pipeline.core.errors import InputError, UsageError
 from pipeline.core.reference import DEFAULT_REGISTRY
-from pipeline.registry import logins
 
+_PREFIX = "image-tools-login-"
 _written: set[Path] = set()
 """Files that are to be removed, also where a run ends in the middle (``remove_all``)."""
 
@@ -63,8 +63,10 @@ def logged_in(access: Access, login: EnvironmentLogin | None) -> Iterator[Access
     if login is None:
         yield access
         return
-    folder = os.environ.get("XDG_RUNTIME_DIR") or None
-    descriptor, name = tempfile.mkstemp(prefix="image-tools-", suffix=".json", dir=folder)  # for the owner alone
+    folder = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    _remove_orphans(Path(folder))
+    prefix = f"{_PREFIX}{os.getpid()}-"
+    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".json", dir=folder)  # for the owner alone
     path = Path(name)
     _written.add(path)
     try:
@@ -73,6 +75,14 @@ def logged_in(access: Access, login: EnvironmentLogin | None) -> Iterator[Access
         yield replace(access, authfile=path)
     finally:
         _remove(path)
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Remove what a killed run has left."""
+    for path in folder.glob(f"{_PREFIX}*.json"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
+            _remove(path)
 
 
 def remove_all() -> None:
@@ -89,6 +99,8 @@ def _remove(path: Path) -> None:
 
 def _document(access: Access, login: EnvironmentLogin) -> dict[str, Any]:
     """What skopeo would read, in one document; the first file that knows a registry wins. See containers-auth.json(5)."""
+    from pipeline.registry import logins  # here, as most runs need no login of this kind, and it loads plumbum
+
     entries: dict[str, Any] = {}
     helpers: dict[str, Any] = {}
     store = ""

@@ -104,3 +104,12 @@ def test_the_private_file(work: Path) -> None:
         }
     assert not access.authfile.exists()
     assert "secret" not in repr(EnvironmentLogin("r.io", "user", "secret"))
+
+
+def test_what_a_killed_run_left_is_removed() -> None:
+    folder = Path(os.environ["XDG_RUNTIME_DIR"])
+    dead, alive = folder / "image-tools-login-4194305-x.json", folder / f"image-tools-login-{os.getppid()}-x.json"
+    dead.touch()
+    alive.touch()
+    with logged_in(Access(), EnvironmentLogin("r.io", "user", "secret")):
+        assert not dead.exists() and alive.exists(), "4194305 is more than any process has"
