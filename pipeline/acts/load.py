@@ -29,7 +29,7 @@ from pipeline.core.reference import Reference
 from pipeline.reader import unpack
 from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.serve import RegistryServer
-from pipeline.registry import harbor
+from pipeline.reader.targets import in_registry
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
 from pipeline.registry.skopeo.client import Skopeo
@@ -229,9 +229,8 @@ class Load:
         return sorted(chosen, key=lambda image: image.m_id)
 
     def _target(self, image: BundledImage) -> Reference:
-        if self._options.harbor is None:
-            return image.at(self._options.registry)
-        return harbor.place(image, self._options.registry, self._options.harbor.default_project)
+        harbor = self._options.harbor
+        return in_registry(image, self._options.registry, harbor.default_project if harbor else "")
 
     def _note(self, name: str, results: Mapping[str, TaskResult], target: Reference) -> None:
         result = results[f"push:{target}"]

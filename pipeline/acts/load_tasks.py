@@ -22,9 +22,10 @@ from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
+from pipeline.registry.presence import Presence
 from pipeline.registry.skopeo.client import Skopeo
-from pipeline.steps import push
-from pipeline.steps.push import CountingSource, LocalRegistry
+from pipeline.steps import check, push
+from pipeline.steps.push import CountingSource, LocalRegistry, Pusher
 
 
 class LoadContext(Actions):
@@ -35,6 +36,7 @@ class LoadContext(Actions):
         self.skopeo = skopeo
         self.distribution = distribution
         self.blob_source = blob_source
+        self.presence = Presence(distribution)
         self.tracker = Tracker(blob_source.has_sent)
         self.there: set[Reference] = set()
         """Targets that name the right digest already."""
@@ -45,7 +47,7 @@ def check_tasks(context: LoadContext, wanted: Mapping[Reference, BundledImage]) 
     for target, image in wanted.items():
 
         def work(target: Reference = target, image: BundledImage = image) -> None:
-            if push.ask(context.skopeo, target, image.descriptor.digest):
+            if check.check(context.distribution, context.presence, context.blob_source.contents, image, target):
                 context.there.add(target)
 
         yield {
@@ -64,13 +66,20 @@ def push_tasks(
     if harbor is not None:
         yield from _project_tasks(context, waiting, harbor)
     order = push.after(context.blob_source, waiting)
+    pusher = Pusher(
+        skopeo=context.skopeo,
+        distribution=context.distribution,
+        presence=context.presence,
+        source=context.blob_source,
+        registry=local_registry,
+    )
     for target, image in wanted.items():
         name = f"push:{target}"
         others = sorted(f"push:{other}" for other in order.get(target, ()))
         projects = [f"project:{project_of(target)}"] if harbor is not None and target in waiting else []
 
         def work(target: Reference = target, image: BundledImage = image) -> None:
-            _push(context, local_registry, target, image)
+            _push(context, pusher, target, image)
 
         yield {
             "basename": "push",
@@ -137,7 +146,7 @@ def _project_tasks(context: LoadContext, waiting: Mapping[Reference, BundledImag
         }
 
 
-def _push(context: LoadContext, local_registry: LocalRegistry, target: Reference, image: BundledImage) -> None:
+def _push(context: LoadContext, pusher: Pusher, target: Reference, image: BundledImage) -> None:
     closure = context.blob_source.contents.closure(image.descriptor)
     before, started = context.blob_source.sent(closure), time.monotonic()
     log.info("pushing %s to %s", image.reference, target)
@@ -146,7 +155,7 @@ def _push(context: LoadContext, local_registry: LocalRegistry, target: Reference
         return context.blob_source.sent(d for d, blob in closure.items() if not context.blob_source.has_sent(blob))
 
     with context.tracker.transfer(str(target), tuple(closure.values()), growing):
-        push.push(context.skopeo, context.blob_source, local_registry, image, target)
+        pusher.push(image, target)
     context.there.add(target)
     size, seconds = context.blob_source.sent(closure) - before, time.monotonic() - started
     context.tracker.credit(f"push:{target}", size)

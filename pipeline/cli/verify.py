@@ -20,10 +20,9 @@ from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference, parse_source
 from pipeline.reader.contents import BundledImage, open_contents
+from pipeline.reader.targets import in_registry
 from pipeline.reader.verify import Report, check, compare
-from pipeline.registry import harbor
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text
 
@@ -51,6 +50,7 @@ BODY = Body(
     flags=(
         *ACCESS,
         DEBUG,
+        Flag("deep", False, "with -registry: read every blob there to its end, not one byte of it"),
         PROJECT,
         replace(KEYS["jobs"], default=0, help=JOBS_HELP),
         JSON,
@@ -81,14 +81,14 @@ def _report(given: Given, source: Path, interruption: Interruption) -> Report:
         registry = parse_source(given.text("registry"))
         jobs = settings.number("jobs") if settings.given("jobs") else 4
         access = bundle_maker.access(settings)
-        skopeo = Skopeo(access, interruption)
-        distribution = Distribution(access, interruption, connections=2 * jobs, mirrors=False, attempts=skopeo.attempts)
+        distribution = Distribution(access, interruption, connections=2 * jobs, mirrors=False)
         project = default_project(given)
 
         def place(image: BundledImage) -> Reference:
-            return harbor.place(image, registry, project) if project else image.at(registry)
+            return in_registry(image, registry, project or "")
 
-        return compare(open_contents(source, interruption.check), place, skopeo, distribution, jobs, interruption)
+        contents, deep = open_contents(source, interruption.check), given.switch("deep")
+        return compare(contents, place, distribution, deep=deep, jobs=jobs, interruption=interruption)
     jobs = settings.number("jobs") if settings.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
     return check(source, jobs, interruption)
 

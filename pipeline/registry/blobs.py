@@ -73,10 +73,8 @@ class Blobs:
         def attempt() -> bool:
             try:
                 with self._get(endpoint, reference, digest, last, last) as response:
-                    if response.status == 200:
-                        return response.length == size
                     stream = _stream(response, reference, last)
-                    return stream.total in (None, size) and stream.readinto(memoryview(bytearray(1))) == min(1, size)
+                    return stream.total in (None, size) and _gives_a_byte(stream) == (size > 0)
             except WrongRange:
                 return False
             except RegistryError as error:
@@ -135,6 +133,13 @@ class Blobs:
         if answer.status in (404, 410):
             raise RegistryError(f"{what}: {Cause.NOT_FOUND.value} ({answer.words or answer.status})", Cause.NOT_FOUND)
         raise _refused(what, answer.words, answer.status)
+
+
+def _gives_a_byte(stream: BlobStream) -> bool:
+    try:
+        return stream.readinto(memoryview(bytearray(1))) > 0
+    except RegistryError:  # what the head of the answer promised does not come
+        return False
 
 
 def _stream(response: Response, reference: Reference, offset: int) -> BlobStream:

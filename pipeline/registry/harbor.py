@@ -12,8 +12,6 @@ import json
 from urllib.parse import urlencode
 
 from pipeline.core.errors import Cause, RegistryError
-from pipeline.core.reference import DEFAULT_REGISTRY, Reference
-from pipeline.reader.contents import BundledImage
 from pipeline.registry.auth import Site
 from pipeline.registry.session import Session
 
@@ -49,18 +47,3 @@ class Harbor:
         raise RegistryError(
             f"{said}: {reason}", Cause.UNSUPPORTED, tip="is this a Harbor 2? Without -repo-type no project is made"
         )
-
-
-def place(image: BundledImage, registry: str, default: str) -> Reference:
-    """Where ``image`` goes in a Harbor: what has no project of its own goes into ``default``.
-
-    Docker Hub's ``library`` is no project but the way to write a name without one.
-    """
-    target = image.at(registry)
-    if "/" in registry:
-        return target
-    name = image.reference.repository
-    if image.reference.registry == DEFAULT_REGISTRY:
-        name = name.removeprefix("library/")
-    repository = name if "/" in name else f"{default}/{name}"
-    return Reference(target.registry, repository, target.tag, target.digest)

@@ -1,9 +1,9 @@
 """Bring one image into a registry, bit for bit, from wherever it lies.
 
-skopeo does the pushing: it knows registries, logins and certificates. It pulls from a registry of our own on this machine
-(``serve``), which reads the archive in place; so nothing is unpacked, and every byte that goes out is hashed twice: by us while
-it is read, by skopeo against the manifest. Promises: manifests and indexes arrive with their bytes unchanged; a blob that
-the target has is not read; damage is told by the place where it lies, and never pushed.
+skopeo pushes the manifests with their blobs. It pulls from a registry of our own on this machine (``serve``), which reads the
+archive in place; so nothing is unpacked, and every byte that goes out is hashed twice: by us while it is read, by skopeo
+against the manifest. Guarantees: manifests and indexes arrive with their bytes unchanged; a blob that the target has is not
+sent, and counts as there only when a byte of it was read; damage is reported by the place where it lies, and never pushed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ArchiveError, Cause, ContentError, RegistryError
-from pipeline.core.oci import Descriptor, Digest, Index, walk
+from pipeline.core.log import log
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage, Contents
+from pipeline.registry.distribution import Distribution
+from pipeline.registry.presence import Presence, is_denied
 from pipeline.registry.skopeo.client import Skopeo
 
 
@@ -29,6 +32,7 @@ class CountingSource:
         self.contents = contents
         self._read: Counter[Digest] = Counter()
         self._damage: dict[Digest, str] = {}
+        self._present: set[Digest] = set()
         self._lock = threading.Lock()
 
     @property
@@ -51,7 +55,12 @@ class CountingSource:
             return sum(self._read.values() if wanted is None else (self._read[digest] for digest in wanted))
 
     def has_sent(self, descriptor: Descriptor) -> bool:
-        return self.sent([descriptor.digest]) >= descriptor.size
+        """Whether the blob need not be sent any more."""
+        return descriptor.digest in self._present or self.sent([descriptor.digest]) >= descriptor.size
+
+    def mark_present(self, digest: Digest) -> None:
+        """The target has this blob: it counts as dealt with."""
+        self._present.add(digest)
 
     def damage(self, digests: Iterable[Digest]) -> ContentError | None:
         """What turned out to be damaged of these blobs."""
@@ -83,40 +92,86 @@ class LocalRegistry:
     login: Path
 
 
-def ask(skopeo: Skopeo, target: Reference, expected: Digest) -> bool:
-    """Whether ``target`` names ``expected`` already. Raises RegistryError where the registry cannot be asked."""
-    try:
-        data = skopeo.manifest(target)
-    except RegistryError as error:
-        # Many registries deny what they do not have. Whether we may push, the push itself tells.
-        if error.cause in (Cause.NOT_FOUND, Cause.UNAUTHORIZED):
-            return False
-        raise
-    return Digest.of(data, expected.algorithm) == expected
+@dataclass(frozen=True, kw_only=True)
+class Pusher:
+    """What a push needs, for all images of one load. Thread-safe."""
 
+    skopeo: Skopeo
+    distribution: Distribution
+    presence: Presence
+    source: CountingSource
+    registry: LocalRegistry
 
-def push(
-    skopeo: Skopeo, blob_source: CountingSource, local_registry: LocalRegistry, image: BundledImage, target: Reference
-) -> None:
-    """Push ``image`` with everything it leads to. Raises RegistryError, and ContentError where what we have is damaged."""
-    closure = blob_source.contents.closure(image.descriptor)
-    if missing := [digest for digest in closure if blob_source.size(digest) is None]:
-        raise ContentError(f"{', '.join(map(str, missing))} is not in {blob_source.contents.store.place}")
+    def push(self, image: BundledImage, target: Reference) -> None:
+        """Push ``image`` with everything it leads to. Raises RegistryError; ContentError where what we have is damaged.
 
-    def pushed(descriptor: Descriptor, where: Reference, index_only: bool) -> None:
-        source = Reference(local_registry.host, image.reference.repository, "", descriptor.digest)
-        skopeo.push(
-            source,
-            local_registry.login,
+        skopeo pushes manifests with their blobs. Indexes are put as they are: skopeo writes them anew, without what it does
+        not know, and hides a registry's refusal behind its own attempt to convert them.
+        """
+        contents = self.source.contents
+        found = list(walk.walk(image.descriptor, contents.read_document, check=contents.check, innermost_first=True))
+        needed = {blob.digest for _, document in found if isinstance(document, Manifest) for blob in document.blobs}
+        if missing := [digest for digest in needed if self.source.size(digest) is None]:
+            raise ContentError(f"{', '.join(map(str, missing))} is not in {contents.store.place}")
+        for descriptor, document in found:
+            where = target if descriptor is image.descriptor else target.by_digest(descriptor.digest)
+            if isinstance(document, Index):
+                self.distribution.put_manifest(where, contents.read(descriptor.digest), document.media_type)
+                self.source.mark_present(descriptor.digest)
+            else:
+                self._push_manifest(image, descriptor, document, where)
+
+    def _push_manifest(self, image: BundledImage, descriptor: Descriptor, manifest: Manifest, where: Reference) -> None:
+        blobs = [blob.digest for blob in manifest.blobs]
+        lacking = [digest for digest in blobs if not self._is_present(where, digest)]
+        self.skopeo.push(
+            Reference(self.registry.host, image.reference.repository, "", descriptor.digest),
+            self.registry.login,
             where,
-            index_only=index_only,
-            sent=lambda: blob_source.sent(closure),
-            refused=lambda: blob_source.damage(closure),
+            sent=lambda: self.source.sent(blobs),
+            refused=lambda: self.source.damage([descriptor.digest, *blobs]),
+        )
+        for digest in lacking:
+            self._prove(where, digest)
+
+    def _is_present(self, where: Reference, digest: Digest) -> bool:
+        """Whether the target has the blob, or takes it over from another repository of its registry."""
+        size = self._size(digest)
+        try:
+            is_present = self.presence.has(where, digest, size) or self.presence.mount(where, digest, size)
+        except RegistryError as error:
+            # Who may push need not be allowed to read: skopeo finds that out.
+            if not is_denied(error):
+                raise
+            return False
+        if is_present:
+            self.source.mark_present(digest)
+        return is_present
+
+    def _prove(self, where: Reference, digest: Digest) -> None:
+        """See to it that a blob that skopeo pushed can be read: it sends none that the registry claims to have."""
+        size = self._size(digest)
+        try:
+            if self.presence.has(where, digest, size):
+                return
+            log.info("%s: the registry claims to have %s, and cannot give it; it is sent again", where, digest)
+            self.distribution.push_blob(where, digest, size, lambda: self.source.open_blob(digest))
+            if self.presence.has(where, digest, size):
+                return
+        except RegistryError as error:
+            if is_denied(error):
+                return
+            raise
+        raise RegistryError(
+            f"{where}: the registry took {digest} and cannot give it",
+            Cause.SERVER,
+            tip="it may answer from memory for what a garbage collection removed: restart it, and load again",
         )
 
-    for descriptor in _apart(blob_source.contents, image.descriptor):
-        pushed(descriptor, target.by_digest(descriptor.digest), _has_indexes(blob_source.contents, descriptor))
-    pushed(image.descriptor, target, _has_indexes(blob_source.contents, image.descriptor))
+    def _size(self, digest: Digest) -> int:
+        size = self.source.size(digest)
+        assert size is not None, "it was looked for"
+        return size
 
 
 def after(blob_source: CountingSource, waiting: Mapping[Reference, BundledImage]) -> dict[Reference, frozenset[Reference]]:
@@ -136,17 +191,3 @@ def after(blob_source: CountingSource, waiting: Mapping[Reference, BundledImage]
     for _, target, digests in sorted(sized, key=lambda item: item[0]):
         order[target] = frozenset({first.setdefault(digest, target) for digest in digests} - {target})
     return order
-
-
-def _has_indexes(contents: Contents, descriptor: Descriptor) -> bool:
-    """Whether it is an index that holds others: skopeo copies them, and then cannot copy what is around them."""
-    parsed = contents.parse(descriptor.digest)
-    return isinstance(parsed, Index) and any(isinstance(contents.parse(child.digest), Index) for child in parsed.manifests)
-
-
-def _apart(contents: Contents, top: Descriptor) -> list[Descriptor]:
-    """What is pushed before ``top``, each on its own, innermost first: all that stands in indexes that hold others."""
-    found = list(walk.walk(top, contents.read_document, check=contents.check, innermost_first=True))
-    around = [index for each, index in found if isinstance(index, Index) and _has_indexes(contents, each)]
-    inside = {child.digest for index in around for child in index.manifests}
-    return [descriptor for descriptor, _ in found if descriptor.digest in inside]

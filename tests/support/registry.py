@@ -88,8 +88,10 @@ class Request:
 class Registry:
     """A running registry. ``host`` is ``127.0.0.1:PORT``, the same over restarts."""
 
-    def __init__(self, folder: Path, *, tls: bool = False, login: bool = False) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False, login: bool = False, cached: bool = False) -> None:
+        """``cached``: with the cache of what it has in memory, as Debian's package configures it."""
         require("docker-registry")
+        self._cached = cached
         self.folder = folder
         self.tls = tls
         self.login: tuple[str, str] | None = (USER, PASSWORD) if login else None
@@ -192,6 +194,11 @@ class Registry:
         with self.client() as client:
             client.delete(repository, "blobs", digest)
 
+    def collect_garbage(self) -> None:
+        """Remove what no manifest needs, with the server's own command, while the server runs on and knows nothing of it."""
+        command = ["docker-registry", "garbage-collect", str(self.folder / "config.yml")]
+        subprocess.run(command, check=True, capture_output=True)
+
     def blob_path(self, digest: str) -> Path:
         """The file in the server's storage that holds an object: change it, and the server serves wrong bytes."""
         algorithm, _, name = digest.partition(":")
@@ -249,6 +256,8 @@ class Registry:
             "compatibility": {"schema1": {"enabled": True}},
             "validation": {"manifests": {"urls": {"allow": ["^https?://"]}}},
         }
+        if self._cached:
+            config["storage"]["cache"] = {"blobdescriptor": "inmemory"}
         if self.login:
             config["auth"] = {"htpasswd": {"realm": "tests", "path": str(self.folder / "htpasswd")}}
         return config

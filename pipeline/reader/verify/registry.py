@@ -1,41 +1,45 @@
-"""What a registry has of a source: every tag, manifest and config is asked for, by digest.
+"""What a registry has of a source: every tag and manifest is asked for, and one byte of every blob; with ``deep`` all of them.
 
-Layers are not: no request of skopeo's tells whether one is there without fetching it. But a registry accepts no manifest
-whose layers it does not have.
+A registry accepts no manifest whose layers it does not have, but it may have lost them since: a byte that it gives is a proof.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 
-from pipeline.core import oci
 from pipeline.core.errors import ContentError, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about
-from pipeline.core.oci import Descriptor, Digest, Manifest, walk
+from pipeline.core.oci import Digest, Manifest, walk
 from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage, Contents
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.skopeo.client import Skopeo
+from pipeline.registry.presence import Presence
+
+BUFFER = 1 << 20
+"""Bytes of a blob that are read at once."""
 
 
 def compare(
     contents: Contents,
     place: Callable[[BundledImage], Reference],
-    skopeo: Skopeo,
     distribution: Distribution,
+    *,
+    deep: bool,
     jobs: int,
     interruption: Interruption,
 ) -> Report:
     """Compare with what is at the ``place`` where ``load`` brought each image. Raises Interrupted, EnvironmentProblem."""
+    presence = _Deep(distribution) if deep else Presence(distribution)
 
     def of_image(image: BundledImage) -> list[Fault]:
         interruption.check()
         with about(image.m_id):
             target = place(image)
-            found = list(_differences(contents, image, target, skopeo))
+            found = list(_differences(contents, image, target, distribution, presence))
             return found or list(_unlisted(contents, image, target, distribution))
 
     faults = [Fault(contents.store.place, problem) for problem in contents.problems]
@@ -45,27 +49,51 @@ def compare(
     return Report(contents.store.place, len(contents.bundled) - referrers, 0, 0, tuple(faults), referrers=referrers)
 
 
-def _differences(contents: Contents, image: BundledImage, target: Reference, skopeo: Skopeo) -> Iterator[Fault]:
+def lacking(
+    distribution: Distribution, presence: Presence, contents: Contents, image: BundledImage, target: Reference
+) -> Iterator[Reference]:
+    """What below the image the target's repository cannot give, by digest, as it is asked for. Raises RegistryError,
+    ContentError."""
+    for descriptor, document in walk.walk(image.descriptor, contents.read_document, check=contents.check):
+        where = target.by_digest(descriptor.digest)
+        if descriptor is not image.descriptor and distribution.manifest(where) is None:
+            yield where
+        for blob in document.blobs if isinstance(document, Manifest) else ():
+            size = contents.size(blob.digest)
+            if not presence.has(target, blob.digest, blob.size if size is None else size):
+                yield target.by_digest(blob.digest)
+
+
+class _Deep(Presence):
+    """Reads whole blobs."""
+
+    def has(self, repository: Reference, digest: Digest, size: int) -> bool:
+        if not super().has(repository, digest, size):
+            return False
+        hasher, buffer = hashlib.new(digest.algorithm), memoryview(bytearray(BUFFER))
+        with self._distribution.open_blob(repository, digest) as stream:
+            while count := stream.readinto(buffer):
+                hasher.update(buffer[:count])
+        if hasher.hexdigest() != digest.hex:
+            raise ContentError(f"{repository.by_digest(digest)}: the registry serves other bytes under this digest")
+        return True
+
+
+def _differences(
+    contents: Contents, image: BundledImage, target: Reference, distribution: Distribution, presence: Presence
+) -> Iterator[Fault]:
     name, expected = (str(image.reference),), image.descriptor.digest
     try:
-        data = skopeo.manifest(target)
-        found = Digest.of(data, expected.algorithm)
-        if found != expected:
+        data = distribution.manifest(target)
+        if data is None:
+            yield Fault(str(target), "it is not there", name)
+        elif (found := Digest.of(data, expected.algorithm)) != expected:
             yield Fault(str(target), f"it is {found} there, and {expected} here", name)
-            return
-        below = list(_below(contents, image.descriptor))
+        else:
+            for where in lacking(distribution, presence, contents, image, target):
+                yield Fault(str(where), "not found, or the registry cannot give it", name)
     except (RegistryError, ContentError) as error:
         yield Fault(str(target), error.message, name)
-        return
-    for digest, wanted in below:
-        where = target.by_digest(digest)
-        try:
-            data = skopeo.config(where) if wanted else skopeo.manifest(where)
-        except RegistryError as error:
-            yield Fault(str(where), error.message, name)
-            continue
-        if Digest.of(data, (wanted or digest).algorithm) != (wanted or digest):
-            yield Fault(str(where), "the registry serves other bytes under this digest", name)
 
 
 def _unlisted(contents: Contents, image: BundledImage, target: Reference, distribution: Distribution) -> Iterator[Fault]:
@@ -78,12 +106,3 @@ def _unlisted(contents: Contents, image: BundledImage, target: Reference, distri
         return
     if not listed:
         yield Fault(str(target), "it is there, but not listed as a referrer: load again", (str(image.reference),))
-
-
-def _below(contents: Contents, top: Descriptor) -> Iterator[tuple[Digest, Digest | None]]:
-    """The manifests below ``top``; and for each that has one, ``top`` too, the digest of its config. Raises ContentError."""
-    for descriptor, document in walk.walk(top, contents.read_document, check=contents.check):
-        if descriptor is not top:
-            yield descriptor.digest, None
-        if isinstance(document, Manifest) and document.config.media_type in oci.IMAGE_CONFIG_TYPES:
-            yield descriptor.digest, document.config.digest

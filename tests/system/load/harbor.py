@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         connection.request(self.command, self.path, body or None, headers)
         response = connection.getresponse()
         content = response.read()
-        kept = ("content-type", "location", "docker-content-digest", "docker-upload-uuid", "range")
+        kept = ("content-type", "location", "docker-content-digest", "docker-upload-uuid", "range", "content-range")
         answer = {k: v.replace(f"http://{harbor.upstream}", harbor.url) for k, v in response.getheaders() if k.lower() in kept}
         if self.command == "HEAD" and (length := response.getheader("Content-Length")):
             answer["Content-Length"] = length
