@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.core.errors import ArchiveError, Cause, ContentError, RegistryError
@@ -120,6 +121,7 @@ class Pusher:
                 self.source.mark_present(descriptor.digest)
             else:
                 self._push_manifest(image, descriptor, document, where)
+            self._prove(where, descriptor.digest, partial(self._gives, where, descriptor.digest))
 
     def _push_manifest(self, image: BundledImage, descriptor: Descriptor, manifest: Manifest, where: Reference) -> None:
         blobs = [blob.digest for blob in manifest.blobs]
@@ -132,7 +134,7 @@ class Pusher:
             refused=lambda: self.source.damage([descriptor.digest, *blobs]),
         )
         for digest in lacking:
-            self._prove(where, digest)
+            self._prove(where, digest, partial(self.presence.has, where, digest, self._size(digest)))
 
     def _is_present(self, where: Reference, digest: Digest) -> bool:
         """Whether the target has the blob, or takes it over from another repository of its registry."""
@@ -148,18 +150,20 @@ class Pusher:
             self.source.mark_present(digest)
         return is_present
 
-    def _prove(self, where: Reference, digest: Digest) -> None:
-        """See to it that a blob that skopeo pushed can be read: it sends none that the registry claims to have."""
-        size = self._size(digest)
+    def _prove(self, where: Reference, digest: Digest, is_there: Callable[[], bool]) -> None:
+        """See to it that what was pushed can be read: a registry does not take what it claims to have, and skopeo sends none.
+
+        Bytes that are uploaded as a blob are written, whatever it claims; manifests are blobs there, too.
+        """
         try:
-            if self.presence.has(where, digest, size):
+            if is_there():
                 return
             log.info("%s: the registry claims to have %s, and cannot give it; it is sent again", where, digest)
-            self.distribution.push_blob(where, digest, size, lambda: self.source.open_blob(digest))
-            if self.presence.has(where, digest, size):
+            self.distribution.push_blob(where, digest, self._size(digest), lambda: self.source.open_blob(digest))
+            if is_there():
                 return
         except RegistryError as error:
-            if is_denied(error):
+            if is_denied(error):  # who may push need not be allowed to read
                 return
             raise
         raise RegistryError(
@@ -167,6 +171,14 @@ class Pusher:
             Cause.SERVER,
             tip="it may answer from memory for what a garbage collection removed: restart it, and load again",
         )
+
+    def _gives(self, where: Reference, digest: Digest) -> bool:
+        try:
+            return self.distribution.manifest(where.by_digest(digest)) is not None
+        except RegistryError as error:
+            if error.cause is Cause.SERVER:
+                return False
+            raise
 
     def _size(self, digest: Digest) -> int:
         size = self.source.size(digest)
