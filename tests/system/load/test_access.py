@@ -112,7 +112,7 @@ def test_verify_knows_the_names_that_images_have_in_a_harbor(registry: Registry,
         assert command(*place, *project).code == 0
         assert command(*place).code == 1, "in 'library' it is not"
         refused = command(*place, "-default-project", "no/Name")
-        assert (refused.code, "is no name of a project" in refused.stderr) == (2, True)
+        assert (refused.code, "is not a name of a project" in refused.stderr) == (2, True)
 
 
 def test_one_that_fails_first(small: Bundle, fresh_registry: RegistryFactory) -> None:
