@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 
 FULL_NAME = "io.containerd.image.name"
 """What containerd and ``docker save`` call an image whose ``ref.name`` is a bare tag."""
+MAX_IMAGES = 40_000
+"""Entries of an index or a list; 2,000 images with nineteen signatures each."""
 _ENDING = re.compile(r"(\.(tar|tgz|tzst|txz|gz|xz|zstd?|part[0-9]+))+")
 
 
@@ -67,10 +69,11 @@ class Contents:
         """
         self.store = store
         self.check = check
-        self.problems: tuple[str, ...] = ()
-        """Entries that do not name an image, in words."""
         self._made: dict[Digest, bytes] = {}
-        self.bundled = tuple(self._find_images())
+        problems: list[str] = []
+        self.bundled = tuple(self._find_images(problems))
+        self.problems = tuple(problems)
+        """Entries that do not name an image, in words."""
         if not self.bundled and not self.problems:
             raise ArchiveError(f"{store.place} holds no image")
         self.parse = ParsedManifests(self._parse)
@@ -173,37 +176,40 @@ class Contents:
             return descriptor.platform
         return Platform.from_json(oci.load_json(self.read(manifest.config.digest)))
 
-    def _find_images(self) -> Iterator[BundledImage]:
+    def _find_images(self, problems: list[str]) -> Iterator[BundledImage]:
         number = 0
-        for name, descriptor in self._named():
+        for name, descriptor in self._named(problems):
+            self.check()
             try:
                 found = reference.parse(name)
             except InputError as error:
-                self.problems += (f"{name!a} names no image: {error.message}",)
+                problems.append(f"{name!a} names no image: {error.message}")
                 continue
             number += 1
             yield BundledImage(found, descriptor, number)
 
-    def _named(self) -> Iterator[tuple[str, Descriptor]]:
+    def _named(self, problems: list[str]) -> Iterator[tuple[str, Descriptor]]:
         index = self._document(INDEX)
         entries = index.get("manifests") if index else None
         if isinstance(entries, list) and entries:
             place = self.store.place
-            yield from self._readable(entries, lambda entry: _entry(place, entry))
+            yield from self._readable(entries, lambda entry: _entry(place, entry), problems)
             return
         images = self._document(IMAGES_LIST)
         if index is None and images is None:
             raise ForeignArchiveError(f"{self.store.place} holds no bundle: it has neither {INDEX} nor {IMAGES_LIST}")
         listed = images.get("List") if images else None
-        yield from self._readable(listed if isinstance(listed, list) else [], self._brought_together)
+        yield from self._readable(listed if isinstance(listed, list) else [], self._brought_together, problems)
 
-    def _readable(self, entries: list[Any], read: Callable[[Any], _T]) -> Iterator[_T]:
+    def _readable(self, entries: list[Any], read: Callable[[Any], _T], problems: list[str]) -> Iterator[_T]:
+        if len(entries) > MAX_IMAGES:
+            raise ArchiveError(f"{self.store.place} lists {len(entries)} images, more than any bundle has ({MAX_IMAGES})")
         for number, entry in enumerate(entries, start=1):
             try:
                 yield read(entry)
             except (ContentError, KeyError, TypeError, ValueError, AttributeError) as error:
                 reason = str(error) if isinstance(error, ContentError) else "it is not as it must be"
-                self.problems += (f"image {number} of {self.store.place} cannot be read: {reason}",)
+                problems.append(f"image {number} of {self.store.place} cannot be read: {reason}")
 
     def _brought_together(self, item: Mapping[str, Any]) -> tuple[str, Descriptor]:
         """The image of an entry of ``saved-images-list.json``."""

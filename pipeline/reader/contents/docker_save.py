@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 from pipeline.core import bounded_json, oci
@@ -22,6 +23,8 @@ from pipeline.reader.contents.trees import Tree
 from pipeline.storage.archive import ForeignArchiveError
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
+MAX_ENTRIES = 10_000
+"""Images, each as often as it has tags."""
 _COMPRESSIONS = {b"\x1f\x8b": "+gzip", b"\x28\xb5\x2f\xfd": "+zstd"}
 
 
@@ -43,7 +46,10 @@ class DockerSave:
                     f"{tree.place} was written by 'skopeo copy … dir:', which keeps no names",
                     tip="copy it with 'skopeo copy dir:… oci:FOLDER:TAG' and name that folder",
                 )
-            entries = [entry for image in document for entry in self._entries(image)]
+            found = (entry for image in document for entry in self._entries(image))
+            entries = list(islice(found, MAX_ENTRIES + 1))
+            if len(entries) > MAX_ENTRIES:
+                raise ContentError(f"it lists more than {MAX_ENTRIES} images")
         except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
             raise ArchiveError(f"manifest.json in {tree.place} is damaged: {error}", tip="save the images again") from error
         self.index = json.dumps({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": entries}).encode()
