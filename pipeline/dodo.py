@@ -257,11 +257,14 @@ class _Graph:
         """Before the first task does anything: nobody else works on this cache until we end."""
         with self._lock:
             if not self._is_paused:
-                self._held.enter_context(locks.lock_cache(self._cache))
-                for context in self._needed_contexts:
-                    self._held.enter_context(context.destination_locked())
-                    context.begin()
-                    context.remember(context.bundle.images)
+                # All of it or nothing: a lock that is left over from a failure would be in the way of the next task.
+                with contextlib.ExitStack() as stack:
+                    stack.enter_context(locks.lock_cache(self._cache))
+                    for context in self._needed_contexts:
+                        stack.enter_context(context.destination_locked())
+                        context.begin()
+                        context.remember(context.bundle.images)
+                    self._held = stack.pop_all()
                 self._is_paused = True
 
     def _cleaner(self, context: SaveContext) -> Callable[[bool], None]:

@@ -183,6 +183,19 @@ def test_a_layer_that_fails(two: Path, registry: Registry, images: dict[str, Pus
     assert layers_asked_for(registry, images)[broken] == 1
 
 
+def test_a_stranger_at_a_destination_is_named_by_every_task(two: Path, registry: Registry) -> None:
+    """No lock is left over from the first task, that would be in the way of the others."""
+    stranger = Path("two.tar.gz.part7")
+    stranger.write_text("mine")
+    failed = doit(code=2)
+    assert f"are of no bundle that is known: {stranger.absolute()}" in failed.stdout
+    assert "in use by another run" not in failed.stdout + failed.stderr
+    assert registry.blob_gets == []
+    stranger.unlink()
+    doit()
+    assert not list(Path().glob(".tmp-*"))
+
+
 def test_from_a_folder_below_beside_their_settings_and_tasks(two: Path) -> None:
     Path("sub").mkdir()
     Path("pyproject.toml").write_text('[tool.doit]\nbackend = "json"\ndep_file = "theirs.json"\nverbosity = "2"\n')
