@@ -1,8 +1,7 @@
 """What a cache holds, which bundle needs it, and the removal of what none needs.
 
-Takes a cache, returns an ``Inventory``; ``prune`` removes what it calls unused. A bundle needs what its last archive holds
-and what the save of its list would need now, also of a save that was interrupted: what its description and the
-records of act 1 name. Where one of these is damaged, only temporary files count as unused, until the next save has mended it.
+Takes a cache, returns an ``Inventory``; ``prune`` removes what it calls unused. Where something is damaged that says what a
+bundle needs (``bundle_use``), only temporary files count as unused, until the next save has mended it.
 Guarantees: only files of the forms that we write are ever removed; interrupted at any moment, the cache is as good as before,
 and the same command finishes.
 """
@@ -13,61 +12,21 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core import bundle, files, image_list, oci
-from pipeline.core.bundle import BundleImage, PlatformFilter
-from pipeline.core.errors import ContentError, EnvironmentProblem, ImageToolsError, InputError, UsageError
-from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
-from pipeline.steps import copy
-from pipeline.steps.choose import choose
+from pipeline.acts.bundle_use import BundleUse, layouts_below, use_of
+from pipeline.core import files
+from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
+from pipeline.core.oci import Descriptor, Digest
 from pipeline.steps.compress import is_waiting
 from pipeline.storage.archive import temporary_files
 from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
 from pipeline.storage.cache import Cache
-from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, layout_index, read_layout_index
-from pipeline.storage.records import bundle as bundle_record
+from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, layout_index
 from pipeline.storage.records import forgotten as forgotten_record
-from pipeline.storage.records import referrers as referrers_record
-from pipeline.storage.records import resolved as resolved_record
-from pipeline.storage.records.packed import Finished, read_finished
 
 _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
-
-
-@dataclass(frozen=True)
-class BundleUse:
-    """A bundle and what it needs: ``blobs`` with their sizes (those that are here), image and platform folders, records."""
-
-    state: BundleState
-    destination: Path | None
-    images: int
-    finished: Finished | None
-    last_saved: datetime | None
-    blobs: Mapping[Digest, int] = field(repr=False)
-    folders: frozenset[Path] = field(repr=False)
-    records: frozenset[Path] = field(repr=False)
-    is_known: bool = True
-    """False where something is damaged, so that nothing is known not to be needed."""
-
-    @property
-    def id(self) -> str:
-        return self.state.folder.name
-
-    @property
-    def size(self) -> int:
-        return sum(self.blobs.values())
-
-    @property
-    def archive(self) -> str:
-        """``there``, ``gone``, or ``never made``."""
-        if self.finished is None:
-            return "never made"
-        if not self.finished.files:  # the cache itself is the bundle
-            return "there"
-        return "there" if self.finished.is_there else "gone"
 
 
 @dataclass(frozen=True)
@@ -120,7 +79,7 @@ def take_inventory(root: Path, forgotten: Sequence[str] = ()) -> Inventory:
     if not cache.state.is_dir() and not cache.share.is_dir():
         raise UsageError(f"there is no cache at {root}", tip="name it with -cache")
     blobs = dict(_blobs(cache))
-    uses = [_use(cache, state, blobs) for state in _states(cache)]
+    uses = [use_of(cache, state, blobs) for state in _states(cache)]
     begun = forgotten_record.read(_forgotten(cache))
     lost = _find(uses, forgotten, begun)
     kept = tuple(use for use in uses if use not in lost)
@@ -195,135 +154,6 @@ def _blobs(cache: Cache) -> Iterator[tuple[Digest, int]]:
                 yield Digest(algorithm, entry.name), entry.stat().st_size
 
 
-# What a bundle needs
-
-
-def _use(cache: Cache, state: BundleState, blobs: Mapping[Digest, int]) -> BundleUse:
-    finished = read_finished(state.output)
-    described = bundle_record.read(state.description)
-    images = described.images if described else _listed(state)
-    needs = _Needs(cache)
-    for image in images or ():
-        needs.add_image(image)
-        found = referrers_record.read(state, image.reference) if image.referrers is not None else None
-        for referrer in found.referrers if found else ():
-            needs.add_image(referrers_record.image_of(image, referrer))
-    needs.add_archive(state)
-    return BundleUse(
-        state,
-        described.destination if described else _destination(finished),
-        len(images or ()),
-        finished,
-        _time_of(state.output if finished else state.kept_list),
-        {digest: blobs[digest] for digest in needs.digests if digest in blobs},
-        frozenset(needs.folders),
-        frozenset(needs.records),
-        images is not None and not needs.is_uncertain,
-    )
-
-
-class _Needs:
-    """Collects. ``is_uncertain`` once something is damaged that may name more."""
-
-    def __init__(self, cache: Cache) -> None:
-        self.digests: set[Digest] = set()
-        self.folders: set[Path] = set()
-        self.records: set[Path] = set()
-        self.is_uncertain = False
-        self._cache = cache
-        self._visited: set[Digest] = set()
-
-    def add_image(self, image: BundleImage) -> None:
-        cache = self._cache
-        record = cache.resolved_record(image.reference)
-        self.folders.add(cache.image_folder(image.reference))
-        self.records.add(record)
-        if image.locked is not None:
-            self._add(image.locked)
-        resolved = resolved_record.read(record)
-        if resolved is None:
-            self.is_uncertain |= record.exists()
-            return
-        self.digests.add(resolved.descriptor.digest)
-        try:
-            choice = choose(cache, image, resolved)
-        except ImageToolsError:
-            # It was cut short, or what was asked for is not there: whatever there is may be needed.
-            self._add(resolved.descriptor.digest)
-            self.folders.update(_layouts_below(cache.image_folder(image.reference)))
-            return
-        self.digests.update((choice.digest, *(digest for digest, _ in choice.inner)))
-        if not resolved.is_schema1:  # of a subset, the indexes at the source too: the next choice is made from them
-            indexes = walk.indexes(resolved.descriptor, lambda each: cache.parse(each.digest))
-            self.digests.update(descriptor.digest for descriptor, _ in indexes)
-        for platform in choice.platforms:
-            folder = copy.folder(cache, image, platform)
-            self.folders.add(folder)
-            self._add(platform.descriptor.digest)
-            if resolved.is_schema1 and (converted := read_layout_index(folder / INDEX)):
-                self._add(converted.digest)
-
-    def add_archive(self, state: BundleState) -> None:
-        """What the last archive holds, wherever tags have gone since."""
-        document = files.read_json(state.index)
-        try:
-            for entry in document["manifests"]:
-                self._add(Descriptor.from_json(entry).digest)
-        except (TypeError, KeyError, ContentError):
-            self.is_uncertain |= state.index.exists()
-
-    def _add(self, digest: Digest) -> None:
-        """A manifest or index, and all that it needs."""
-        try:
-            for _, document in walk.walk(Descriptor("", digest, 0), self._read):
-                if isinstance(document, Manifest):
-                    self.digests.update(blob.digest for blob in document.blobs)
-        except ContentError:
-            self.is_uncertain = True
-
-    def _read(self, descriptor: Descriptor) -> Manifest | Index | None:
-        """None for what was followed before, and for what cannot be followed."""
-        digest = descriptor.digest
-        if digest in self._visited:
-            return None
-        self._visited.add(digest)
-        self.digests.add(digest)
-        try:
-            return self._cache.parse(digest)
-        except ContentError:
-            # One that is not here yet has brought nothing here; one that is damaged may have.
-            self.is_uncertain |= self._cache.blob(digest).exists() and not self._is_schema1(digest)
-            return None
-
-    def _is_schema1(self, digest: Digest) -> bool:
-        try:
-            return isinstance(oci.parse(self._cache.read(digest)), oci.Schema1)
-        except ContentError:
-            return False
-
-
-def _listed(state: BundleState) -> tuple[BundleImage, ...] | None:
-    """The images of a kept list, of which it is not known what was asked for; None where there is none to be read."""
-    try:
-        lines = image_list.parse(state.kept_list.read_bytes(), str(state.kept_list))
-    except (OSError, InputError):
-        return None
-    return bundle.images(lines, "", PlatformFilter())
-
-
-def _destination(finished: Finished | None) -> Path | None:
-    if finished is None or not finished.files:
-        return None
-    return Path(re.sub(r"\.part\d+$", "", finished.files[0].name))
-
-
-def _time_of(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(int(path.stat().st_mtime), timezone.utc)
-    except OSError:
-        return None
-
-
 # What none needs
 
 
@@ -336,7 +166,7 @@ def _unused(cache: Cache, blobs: Mapping[Digest, int], kept: Sequence[BundleUse]
     records: set[Path] = set().union(*(use.records for use in kept))
     return Unused(
         {cache.blob(digest): size for digest, size in blobs.items() if digest not in needed},
-        tuple(folder for folder in _layouts_below(cache.root / IMAGES) if folder not in folders),
+        tuple(folder for folder in layouts_below(cache.root / IMAGES) if folder not in folders),
         tuple(path for path in sorted((cache.state / "resolved").rglob("*.json")) if path not in records),
         temporary,
     )
@@ -351,16 +181,6 @@ def _temporary(cache: Cache, kept: Sequence[BundleUse], lost: Sequence[BundleUse
             for path in (*temporary_files(use.destination), *files.temporary_leftovers(use.destination)):
                 if use in lost or not is_waiting(use.state, path):
                     yield path
-
-
-def _layouts_below(folder: Path) -> list[Path]:
-    """Folders of images and platforms: those that hold what an image layout holds."""
-    found = []
-    for place, names, filenames in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith(files.TEMPORARY))
-        if {INDEX, LAYOUT_FILE} & set(filenames):
-            found.append(Path(place))
-    return found
 
 
 def _remove_layout(folder: Path) -> None:
@@ -383,7 +203,7 @@ def _withdraw(cache: Cache, gone: Iterable[Path]) -> None:
         except (TypeError, KeyError, ContentError):
             return False
 
-    for folder in _layouts_below(cache.root / IMAGES):
+    for folder in layouts_below(cache.root / IMAGES):
         if is_broken(folder / INDEX):
             (folder / INDEX).unlink()
     if is_broken(cache.root / INDEX):

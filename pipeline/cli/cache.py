@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.acts.prune import BundleUse, Inventory, Unused, prune, take_inventory
+from pipeline.acts.bundle_use import BundleUse
+from pipeline.acts.prune import Inventory, Unused, prune, take_inventory
 from pipeline.cli.arguments import JSON
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
