@@ -83,7 +83,7 @@ install_checkout() {
 
 in_checkout() { (cd "$here" && "$@"); }
 
-# need_tools COMMAND...: each is there, or is installed from the package of the same name.
+# need_tools COMMAND...: each is there, or is installed.
 need_tools() {
     missing_tools "$@" || return 0
     mkdir -p "$venv" || could_not "cannot write to $here"
@@ -100,6 +100,14 @@ missing_tools() {
     [ -n "$missing" ]
 }
 
+# The package of a command, where Debian gives it another name.
+package_of() {
+    case $1 in
+        xz) echo xz-utils ;;
+        *) echo "$1" ;;
+    esac
+}
+
 # install_packages PACKAGE...: through apt-get, as root or with sudo. Elsewhere: the command to type, and exit code 3.
 install_packages() {
     if [ "$(uname -s)" != Linux ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -108,6 +116,10 @@ install_packages() {
     if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
         could_not "$* must be installed first; as root, please type:  apt-get install $*"
     fi
+    for package in "$@"; do
+        shift
+        set -- "$@" "$(package_of "$package")"
+    done
     say "installing $* with apt-get"
     # skopeo needs ca-certificates and only recommends them.
     if ! apt_get install "$@" ca-certificates >/dev/null 2>&1; then

@@ -16,7 +16,6 @@ PACKAGES = {
     "skopeo": "skopeo",
     "split": "coreutils",
     "tar": "tar",
-    "unshare": "util-linux",
     "zstd": "zstd",
 }
 """The Debian and Ubuntu package of each tool."""

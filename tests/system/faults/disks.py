@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,25 @@ def resize(path: Path, size: int) -> None:
 
 def make_read_only(path: Path) -> None:
     _mount("-o", "remount,ro", path)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A folder that cannot be written to. Permissions do not count for root, so it gets a read-only view of the folder."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
+        return
+    # Not in a mount namespace of its own: a chroot, which is not a mount point, cannot have one.
+    _mount("--bind", folder, folder)
+    try:
+        _mount("-o", "remount,bind,ro", folder)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def fill(path: Path) -> Path:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,8 @@ from pipeline.core.errors import EnvironmentProblem, UsageError
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import Registry
-from tests.support.run import ROOT, Result
+from tests.support.run import Result
+from tests.system.faults.disks import read_only
 from tests.system.save.saving import (
     ARCHIVE,
     CACHE,
@@ -139,18 +138,8 @@ def test_a_file_where_a_folder_should_be(registry: Registry, good: PushedImage, 
 
 def in_read_only(folder: Path, *arguments: str | Path) -> Result:
     """Run a save while ``folder`` cannot be written to."""
-    line = [sys.executable, "-m", "pipeline", "save", *map(str, arguments)]
-    if os.geteuid() == 0:
-        # Permissions do not count for root; a read-only file system does. (Without the right to mount one, this fails.)
-        mount = f"mount --bind {shlex.quote(str(folder))} {shlex.quote(str(folder))}"
-        script = f'{mount} && mount -o remount,bind,ro {shlex.quote(str(folder))} && exec "$@"'
-        line = ["unshare", "--mount", "sh", "-c", script, "sh", *line]
-    folder.chmod(0o555)
-    try:
-        made = subprocess.run(line, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    finally:
-        folder.chmod(0o755)
-    return Result(made.returncode, made.stdout, made.stderr)
+    with read_only(folder):
+        return command("save", *arguments)
 
 
 @pytest.mark.parametrize(
