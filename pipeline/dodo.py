@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from pipeline.acts import copy_tasks, engine, save_tasks, selection
+from pipeline.acts import copy_tasks, engine, resolve_tasks, save_tasks, selection
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.config import digest_lock
@@ -167,8 +167,9 @@ class _Graph:
 
         def task_resolve() -> Iterator[TaskDict]:
             """act 1: what every tag names right now"""
-            for wanted in self._by_reference().values():
-                yield _with_defaults(save_tasks.resolve_task(wanted))
+            yield {"basename": "probe", "name": None, "doc": "act 1: whether the registries answer and let us in"}
+            made = resolve_tasks.act_1(list(self._by_reference().values()))
+            yield from (_with_defaults(task) for task in made if task["basename"] != "referrers")
 
         def task_bundles() -> Iterator[TaskDict]:
             for group, doc in GROUPS.items():
@@ -181,7 +182,7 @@ class _Graph:
             for context in self._shops:
                 for image in context.bundle.images:
                     if image.referrers is not None:
-                        yield _with_defaults(save_tasks.referrers_task(context, image))
+                        yield _with_defaults(resolve_tasks.referrers_task(context, image))
 
         def task_act_1() -> Iterator[TaskDict]:
             yield {"basename": _ACT_1, "actions": None, "task_dep": self._needed_of_act_1()}
@@ -234,7 +235,7 @@ class _Graph:
         failures = {name for context in self._shops for name in context.errors}
         for context in self._needed_contexts:
             images = self._needed[context.bundle.name]
-            wanted = [image for image in images if not _act_1_tasks(context, image) & failures]
+            wanted = [image for image in images if failures.isdisjoint(resolve_tasks.task_names(context, image))]
             chosen = context.chosen(wanted)
             known = {item.image.reference for item in chosen}
             unknown = [image for image in images if image.reference not in known]
@@ -285,10 +286,6 @@ class _Graph:
             split.remove(context.state, context.bundle)
 
         return remove_finished_files
-
-
-def _act_1_tasks(context: SaveContext, image: BundleImage) -> set[str]:
-    return {f"resolve:{image.reference}", f"referrers:{context.bundle.name}:{image.reference}"}
 
 
 def _new(made: Iterator[TaskDict], seen: set[str]) -> Iterator[TaskDict]:

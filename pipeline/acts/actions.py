@@ -45,7 +45,8 @@ class Actions:
                     # It ends the run: who runs the tasks says so, once, not every worker.
                     return self._fail(task, error)
                 except ImageToolsError as error:
-                    log.error("%s: %s", task.partition(":")[2], error)
+                    name = task.partition(":")[2]
+                    log.error("%s", error if error.message.startswith(name) else f"{name}: {error}")
                     return self._fail(task, error)
                 except OSError as error:
                     return self._fail(task, disk.problem(error))

@@ -58,7 +58,7 @@ def find_fetches(context: SaveContext, chosen: Sequence[ChosenImage]) -> Fetches
 
 def is_left_to_skopeo(context: SaveContext, image: BundleImage, platform: PlatformImage) -> bool:
     """Whether skopeo is to fetch the blobs, too: what must be signed is not fetched before its signature is checked."""
-    if context.bundle.access.via == "skopeo" or platform.descriptor.media_type in SCHEMA1_TYPES:
+    if context.is_via_skopeo(image.source.registry) or platform.descriptor.media_type in SCHEMA1_TYPES:
         return True
     policy = context.required_policy if copy.is_under_policy(image, platform) else None
     return (policy or context.default_policy).asks_for_more(image.source.by_digest(platform.descriptor.digest))

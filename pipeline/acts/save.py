@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from pipeline.acts import copy_tasks, engine, plan, save_result, save_tasks
+from pipeline.acts import copy_tasks, engine, plan, resolve_tasks, save_result, save_tasks, shortage
 from pipeline.acts.copy_tasks import Fetches
 from pipeline.acts.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
 from pipeline.acts.engine import Status, TaskDict, TaskResult
@@ -25,6 +25,8 @@ from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToo
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about, log
 from pipeline.core.reference import Reference
+from pipeline.registry.quota import Quota, QuotaReached
+from pipeline.steps import resolve
 from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.storage import locks
 
@@ -84,10 +86,17 @@ class Save:
 
     def fetch(self, images: Sequence[BundleImage]) -> None:
         """Acts 1 and 2. Failures are recorded, not raised. Raises EnvironmentProblem, Interrupted."""
-        self._forget(images)
-        chosen = self.resolve(images) if images else []
-        if chosen:
-            self._copy(chosen, self._check_room(chosen))
+        waiting = images
+        while waiting:
+            self._forget(waiting)
+            chosen = self.resolve(waiting)
+            if chosen:
+                self._copy(chosen, self._check_room(chosen))
+            waiting = [image for each in self.result.shortages for image in each.images]
+            if waiting and self._bundle.waits_for_quota:
+                shortage.wait(self.result.shortages, self.context.quota, self.context.distribution, self._interruption)
+            else:
+                return
 
     def _forget(self, images: Sequence[BundleImage]) -> None:
         """An image that is entered once more counts once, with what becomes of it now."""
@@ -102,14 +111,18 @@ class Save:
     def resolve(self, images: Sequence[BundleImage]) -> list[ChosenImage]:
         """Act 1: what every tag names, which platforms of it are asked for, and what refers to them."""
         self.context.tracker.begin("resolving", len(images), 0, "resolve")
-        made = {image: list(self._resolving(image)) for image in images}
-        results = self._run(chain.from_iterable(made.values()))
-        steps = {image: [f"{task['basename']}:{task['name']}" for task in made[image]] for image in images}
-        chosen = self.context.chosen(image for image in images if all(results[step].ok for step in steps[image]))
+        self.context.errors.clear()
+        self._warn_of_quotas(images)
+        results = self._run(resolve_tasks.act_1([[(self.context, image)] for image in self._begun_first(images)]))
+        steps = {
+            image: [results[name] for name in resolve_tasks.task_names(self.context, image) if name in results]
+            for image in images
+        }
+        chosen = self.context.chosen(image for image in images if all(step.ok for step in steps[image]))
         known = _by_name(chosen)
         for image in images:
             if image.reference not in known:
-                reasons = [results[step].message for step in steps[image] if results[step].message]
+                reasons = [step.message for step in steps[image] if step.message]
                 self.result.failures[image] = (reasons or ["it could not be read from the cache; run the command again"])[0]
                 continue
             choice = known[image.reference].choice
@@ -118,15 +131,41 @@ class Save:
                     log.warning("%s: %s", image.reference, warning)
                 for note in choice.notes:
                     log.info("%s: %s", image.reference, note)
+        self.result.shortages = shortage.shortages(self._refused(images))
         if any(image.referrers is not None for image in images):
             found, requests = sum(len(item.referrers) for item in chosen), self.context.distribution.requests
             log.info("%d signatures and other referrers found, in %d requests", found, requests)
         return chosen
 
-    def _resolving(self, image: BundleImage) -> Iterator[TaskDict]:
-        yield save_tasks.resolve_task([(self.context, image)])
-        if image.referrers is not None:
-            yield save_tasks.referrers_task(self.context, image)
+    def _begun_first(self, images: Sequence[BundleImage]) -> Sequence[BundleImage]:
+        """In the order of the list; at a registry with a quota, first what an earlier window has begun."""
+        known = self.context.quota.known
+        return sorted(images, key=lambda image: not (image.source.registry in known and self._is_begun(image)))
+
+    def _is_begun(self, image: BundleImage) -> bool:
+        return self.context.cache.resolved_record(image.reference).exists() and resolve.lacks(self.context.cache, image) > 0
+
+    def _warn_of_quotas(self, images: Sequence[BundleImage]) -> None:
+        """Say where a quota is too small: now where it is known, else as soon as the registry names it."""
+
+        def warn(registry: str, quota: Quota) -> None:
+            of_registry = [image for image in images if image.source.registry == registry]
+            shortage.warn(registry, quota, sum(resolve.lacks(self.context.cache, image) for image in of_registry))
+
+        known = self.context.quota.known
+        for registry, quota in known.items():
+            warn(registry, quota)
+        self.context.quota.when_learned = lambda registry, quota: None if registry in known else warn(registry, quota)
+
+    def _refused(self, images: Sequence[BundleImage]) -> dict[BundleImage, QuotaReached]:
+        """Images that a quota kept from being resolved."""
+        found = {}
+        for image in images:
+            for name in resolve_tasks.task_names(self.context, image):
+                error = self.context.errors.get(name)
+                if isinstance(error, QuotaReached):
+                    found[image] = error
+        return found
 
     # Between act 1 and act 2
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.acts.save_tasks import SaveContext
+from pipeline.acts.shortage import Shortage
 from pipeline.core import files, image_list
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ImageToolsError
@@ -29,6 +30,8 @@ class SaveResult:
     replaced: str = ""
     """What the bundle that was replaced contained, where the new one lacks some of it."""
     repacked: bool = False
+    shortages: tuple[Shortage, ...] = ()
+    """Images that the quota of their registry kept from being saved; they are among the failures."""
     verified: int = 0
     """Bytes of a bundle that stayed as it was, and was hashed again (``-verify``)."""
     finished: Finished | None = None

@@ -1,6 +1,6 @@
 """The task graph: every step of a save as a doit task, for ``cli`` and ``dodo.py`` alike. All wiring, no logic.
 
-    ACT 1   resolve:<ref>  →  referrers:<bundle>:<ref>       (where they are asked for)
+    ACT 1   see ``resolve_tasks``
     ACT 2   see ``copy_tasks``
     ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>          (pack:<bundle>)
 
@@ -21,29 +21,32 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.acts.actions import Actions
-from pipeline.acts.engine import PAUSED, TaskDict, unchanged
+from pipeline.acts.engine import TaskDict, unchanged
 from pipeline.acts.progress import Tracker
 from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Bundle, BundleImage
-from pipeline.core.errors import ContentError, ImageError, UsageError
+from pipeline.core.errors import UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.policy import SignaturePolicy
+from pipeline.registry.quota import Quota, QuotaWatch
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.registry.throttle import RegistryPaused
-from pipeline.steps import compress, copy, referrers, resolve, split, tar
+from pipeline.steps import compress, copy, resolve, split, tar
 from pipeline.steps.choose import Choice
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
+from pipeline.steps.manifest_source import ManifestSource
 from pipeline.storage import locks
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.destination import files_at
 from pipeline.storage.records import bundle as bundle_record
-from pipeline.storage.records import referrers as referrers_record
+from pipeline.storage.records import registries as registries_record
 from pipeline.storage.records.packed import read_finished
+from pipeline.storage.records.registries import KnownRegistries
 
 PAUSE_POLL = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
@@ -65,9 +68,16 @@ class SaveContext(Actions):
         self.patient = True
         """False where who runs the tasks can put one off while its registry is held (``engine.run`` can)."""
         self.when_paused = lambda: interruption.wait(PAUSE_POLL)
+        self._known_registries = registries_record.read(self.cache.known_registries)
+        known = {name: Quota(*quota) for name, quota in self._known_registries.quotas.items()}
+        self.quota: QuotaWatch = beside.quota if beside else QuotaWatch(interruption, known)
         self.leases: copy.Leases = beside.leases if beside else copy.Leases(interruption)
         self.choices: dict[Reference, Choice] = {}
         """What act 1 chose in this run."""
+        self.probed: set[str] = set()
+        """Registries that have answered in this run."""
+        self.via_skopeo: set[str] = set()
+        """Registries that only skopeo gets at."""
         self.planned: dict[Reference, ChosenImage] = {}
         self.tracker = Tracker(self.cache.has)
         self.fetched = 0
@@ -99,13 +109,33 @@ class SaveContext(Actions):
 
     @cached_property
     def distribution(self) -> Distribution:
-        return Distribution(
+        made = Distribution(
             self.bundle.access,
             self.interruption,
             connections=2 * self.bundle.jobs,
             attempts=self.skopeo.attempts,
             strict=self.bundle.referrers is not None and self.bundle.referrers.is_strict,
+            quota=self.quota,
         )
+        made.heads_lie.update(self._known_registries.heads_lie)
+        return made
+
+    def is_via_skopeo(self, registry: str) -> bool:
+        """Whether skopeo alone talks to a registry."""
+        return self.bundle.access.via == "skopeo" or registry in self.via_skopeo
+
+    @cached_property
+    def source(self) -> ManifestSource:
+        return ManifestSource(self.cache, self.distribution, self.quota, self.skopeo, self.is_via_skopeo)
+
+    def keep_known_registries(self) -> None:
+        """Remember what this run has learned of registries."""
+        quotas = {name: (quota.limit, quota.window) for name, quota in self.quota.known.items()}
+        known = KnownRegistries(frozenset(self.distribution.heads_lie), quotas)
+        with self._lock:
+            if known != self._known_registries:
+                self._known_registries = known
+                registries_record.write(self.cache.known_registries, known)
 
     def chosen(self, images: Iterable[BundleImage]) -> list[ChosenImage]:
         """What is saved of the images, by act 1 of this run or by its records: those that are known, then their referrers."""
@@ -191,41 +221,6 @@ class SaveContext(Actions):
         return self.act(task, unless_paused, image.m_id if image else 0, img_id, image.text if image else "")
 
 
-def resolve_task(wanted: Sequence[tuple[SaveContext, BundleImage]]) -> TaskDict:
-    """Act 1, of one reference, for all bundles that hold it."""
-    context, first = wanted[0]
-    name = str(first.reference)
-
-    def work() -> None:
-        for each_context, image in wanted:
-            _resolve(each_context, image)
-
-    return {
-        "basename": "resolve",
-        "name": name,
-        "doc": f"what {name} names right now",
-        "actions": [context.action(f"resolve:{name}", work, first)],
-        "targets": [str(context.cache.resolved_record(first.reference))],
-        "uptodate": [lambda: all(resolve.is_current(each.cache, image) for each, image in wanted)],
-        "meta": {PAUSED: partial(is_paused, context, first)},
-    }
-
-
-def referrers_task(context: SaveContext, image: BundleImage) -> TaskDict:
-    """Act 1, of one image of one bundle: what refers to it. Signatures are made at any time, so it is always asked."""
-    name = f"{context.bundle.name}:{image.reference}"
-    return {
-        "basename": "referrers",
-        "name": name,
-        "doc": f"what refers to {image.reference} right now",
-        "actions": [context.action(f"referrers:{name}", partial(_find_referrers, context, image), image)],
-        "task_dep": [f"resolve:{image.reference}"],
-        "targets": [str(context.state.referrers(image.reference))],
-        "uptodate": [False],
-        "meta": {PAUSED: partial(is_paused, context, image)},
-    }
-
-
 def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[TaskDict]:
     """Act 3."""
     bundle, state, name = context.bundle, context.state, context.bundle.name
@@ -287,27 +282,6 @@ def source_date_epoch() -> int | None:
 
 def is_paused(context: SaveContext, image: BundleImage) -> bool:
     return context.skopeo.is_paused(image.source.registry)
-
-
-def _resolve(context: SaveContext, image: BundleImage) -> None:
-    choice = context.choices[image.reference] = resolve.resolve(context.cache, context.skopeo, image)
-    planned = context.planned.get(image.reference)
-    if planned is not None and planned.choice != choice:
-        raise ImageError(f"{image.reference} has moved since these tasks were drawn; run the same command again")
-    platforms = ", ".join(str(platform.platform) for platform in choice.platforms)
-    log.debug("%s is %s: %s", image.reference, choice.top.digest, platforms)
-
-
-def _find_referrers(context: SaveContext, image: BundleImage) -> None:
-    choice = context.known_choice(image)
-    if choice is None:
-        raise ContentError("it could not be read from the cache; run the command again")
-    found = referrers.find(context.cache, context.distribution, context.skopeo, image, choice)
-    referrers_record.write(context.state, image, found)
-    planned = context.planned.get(image.reference)
-    if planned is not None and planned not in with_referrers(context.cache, context.state, image, choice):
-        raise ImageError(f"what refers to {image.reference} has changed since; run the same command again")
-    log.debug("%s: %d manifests refer to it", image.reference, len(found.referrers))
 
 
 def _compress(context: SaveContext) -> None:

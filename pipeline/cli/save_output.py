@@ -50,6 +50,7 @@ def print_summary(run: Save, report_file: Path | None, how_to_go_on: str) -> Non
             result.verified,
             _lost(result),
             result.replaced,
+            tuple(each.advice for each in result.shortages),
         )
     )
 

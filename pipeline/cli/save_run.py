@@ -63,7 +63,7 @@ def _plan(run: Save, options: SaveOptions) -> int:
 
 def _exit_code(run: Save) -> int:
     if not run.result.saved:
-        return EXIT_COULD_NOT
+        return EXIT_SOME_FAILED if run.result.shortages else EXIT_COULD_NOT
     return EXIT_SOME_FAILED if run.result.failures else EXIT_OK
 
 

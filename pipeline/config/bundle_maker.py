@@ -37,6 +37,7 @@ def make_bundle(settings: Settings, images: tuple[BundleImage, ...], name: str =
         access=access(settings),
         jobs=settings.number("jobs"),
         referrers=types,
+        waits_for_quota=settings.text("quota") == "wait",
         lock_file=lock_file,
     )
 

@@ -205,6 +205,13 @@ SETTINGS = (
         dump=lambda made: str(made.access.policy or ""),
     ),
     Setting(
+        "quota",
+        "stop",
+        "what to do when the quota of a registry is used up, can be 'stop' or 'wait'",
+        choices=("stop", "wait"),
+        dump=lambda made: "wait" if made.waits_for_quota else "stop",
+    ),
+    Setting(
         "retry",
         bundle.DEFAULT_RETRIES,
         "how often a failed request or copy is tried again",

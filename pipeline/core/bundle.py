@@ -187,6 +187,8 @@ class Bundle:
     jobs: int = 1
     referrers: ArtifactTypes | None = None
     """As every one of its images has it; for those that are still to be typed."""
+    waits_for_quota: bool = False
+    """Whether a registry's quota that is used up is waited for (``-quota wait``)."""
     lock_file: Path | None = None
     """Where ``-lock`` writes and ``-locked`` reads; None for a list from standard input."""
 

@@ -28,6 +28,14 @@ _WORDS = "pull rate limit"
 """In Docker Hub's refusal, and in nobody's who only wants fewer requests a second."""
 
 
+def duration(seconds: int) -> str:
+    """A window's length for people: ``6 h``, ``90 s``."""
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds and seconds % unit == 0:
+            return f"{seconds // unit:,} {name}"
+    return f"{seconds:,} s"
+
+
 @dataclass(frozen=True)
 class Quota:
     """``limit`` GETs of manifests in ``window`` seconds; 0 where the registry does not say."""
@@ -39,12 +47,16 @@ class Quota:
         """How many windows so many GETs take; 0 where that is not known."""
         return math.ceil(gets / self.limit) if self.limit else 0
 
+    def __str__(self) -> str:
+        """``100 manifests in 6 h``."""
+        return f"{self.limit:,} manifests in {duration(self.window)}" if self.window else f"{self.limit:,} manifests"
+
 
 class QuotaReached(RegistryError):
     """The quota does not allow what an image needs. ``missing`` is how many GETs that is."""
 
     def __init__(self, registry: str, quota: Quota, missing: int = 1) -> None:
-        of = f" of {quota.limit:,} manifests{_in(quota.window)}" if quota.limit else ""
+        of = f" of {quota}" if quota.limit else ""
         super().__init__(f"the quota{of} that {registry} grants is used up", Cause.QUOTA)
         self.registry = registry
         self.quota = quota
@@ -58,6 +70,8 @@ class _State:
         self.quota = quota
         self.is_heard = False
         """Whether the registry has answered in this window."""
+        self.is_named = False
+        """Whether it has named its quota in this run."""
         self.remaining: int | None = None
         """As last seen."""
         self.base: int | None = None
@@ -76,6 +90,8 @@ class QuotaWatch:
 
     def __init__(self, interruption: Interruption, known: Mapping[str, Quota] | None = None) -> None:
         """``known`` is what an earlier run learned."""
+        self.when_learned: Callable[[str, Quota], None] = lambda registry, quota: None
+        """Called when a registry names its quota for the first time in this run, on the thread that asked it."""
         self._interruption = interruption
         self._states = {registry: _State(quota) for registry, quota in (known or {}).items()}
         self._changed = threading.Condition()
@@ -95,10 +111,17 @@ class QuotaWatch:
 
         Raises QuotaReached for a 429 that means that the quota is used up. Any other 429 only asks for a pause.
         """
+        if self._took_in(registry, headers, status, text):
+            self.when_learned(registry, self.known[registry])
+
+    def _took_in(self, registry: str, headers: Mapping[str, str], status: int, text: str) -> bool:
+        """Whether the registry has named its quota for the first time."""
         limit, remaining = (_VALUE.match(headers.get(f"ratelimit-{name}", "")) for name in ("limit", "remaining"))
         with self._changed:
             state = self._state(registry)
+            is_first = limit is not None and not state.is_named
             state.is_heard = True
+            state.is_named |= limit is not None
             if limit is not None:
                 state.quota = Quota(int(limit[1]), int(limit[2] or 0))
             if remaining is not None:
@@ -110,11 +133,14 @@ class QuotaWatch:
                 state.base = state.sent
                 self._changed.notify_all()
                 raise QuotaReached(registry, state.quota)
+            return is_first and state.quota.limit > 0
 
     def begin_window(self, registry: str) -> None:
         """Forget what is left: it is asked for anew. Call while nothing is asked of the registry."""
         with self._changed:
-            self._states[registry] = _State(self._state(registry).quota)
+            before = self._state(registry)
+            self._states[registry] = _State(before.quota)
+            self._states[registry].is_named = before.is_named
 
     @contextlib.contextmanager
     def tickets(self, registry: str, gets: int, look: Callable[[], object]) -> Iterator[Tickets]:
@@ -200,10 +226,3 @@ class Tickets:
     def spend(self) -> None:
         """Call before each GET. Raises QuotaReached."""
         self._watch.spend(self)
-
-
-def _in(window: int) -> str:
-    if not window:
-        return ""
-    unit, name = (3600, "h") if window % 3600 == 0 else (60, "min") if window % 60 == 0 else (1, "s")
-    return f" in {window // unit:,} {name}"

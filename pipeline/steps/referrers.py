@@ -17,15 +17,14 @@ from typing import Any
 
 from pipeline.core import oci
 from pipeline.core.bundle import ArtifactTypes, BundleImage, Referrer
-from pipeline.core.errors import ContentError
+from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest
 from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
-from pipeline.registry.distribution import Distribution
-from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps import resolve
 from pipeline.steps.choose import Choice
+from pipeline.steps.manifest_source import ManifestSource
 from pipeline.storage.cache import Cache
 from pipeline.storage.records import referrers as referrers_record
 from pipeline.storage.records.referrers import Found
@@ -40,10 +39,10 @@ MAX_LEVELS = 4
 """What refers to an image, what refers to that, and so on."""
 
 
-def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: BundleImage, choice: Choice) -> Found:
+def find(cache: Cache, source: ManifestSource, image: BundleImage, choice: Choice) -> Found:
     """Look, and fetch the manifests. Raises RegistryError, ContentError."""
     assert image.referrers is not None, "who does not ask is not told"
-    search = _Search(cache, distribution, image)
+    search = _Search(cache, source, image)
     kept = choice.subjects
     if image.locked_referrers is not None:
         found: tuple[Referrer, ...] = image.locked_referrers
@@ -54,16 +53,17 @@ def find(cache: Cache, distribution: Distribution, skopeo: Skopeo, image: Bundle
     lost = tuple(search.about(choice.top.digest)) if choice.top.digest not in kept else ()
     for referrer in found:
         # As for an image that is pinned to this digest: its config, and of an index all that is in it.
-        resolve.resolve(cache, skopeo, referrers_record.image_of(image, referrer))
+        resolve.resolve(cache, source, referrers_record.image_of(image, referrer))
     return Found(kept, str(image.referrers), found, lost)
 
 
 class _Search:
     """Through one repository."""
 
-    def __init__(self, cache: Cache, distribution: Distribution, image: BundleImage) -> None:
+    def __init__(self, cache: Cache, source: ManifestSource, image: BundleImage) -> None:
         self._cache = cache
-        self._distribution = distribution
+        self._source = source
+        self._distribution = source.distribution
         self._name = Reference(image.source.registry, image.source.repository)
         self._types = image.referrers or ArtifactTypes()
         self.left_out: set[Digest] = set()
@@ -141,7 +141,13 @@ class _Search:
     def _manifest(self, referrer: Referrer) -> bytes | None:
         with suppress(ContentError):
             return self._cache.read(referrer.digest)
-        return self._distribution.manifest(self._name.by_digest(referrer.digest))
+        try:
+            with self._source.gets(self._name, 1) as gets:
+                return gets.bytes_of(self._name.by_digest(referrer.digest))
+        except RegistryError as error:
+            if error.cause is Cause.NOT_FOUND:
+                return None
+            raise
 
 
 def _entry(data: Mapping[str, Any]) -> tuple[Descriptor, str] | None:

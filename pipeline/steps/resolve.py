@@ -1,59 +1,48 @@
-"""Act 1, one image: what does its tag name right now?
+"""Act 1, one image: what does its reference name right now?
 
-In comes an image of the bundle, out go its record (``.state/resolved``) and, in ``share/``, the manifests of the platforms that
-were asked for, with the configs that have to be read now, or that a copy would change. Layers are not touched. Promises: one
-manifest request for a tag that has not moved and none for a digest whose objects are here; every byte is checked against
-the digest that asked for it; the record is rewritten only when it changed, so that what depends on it stays up to date.
+Takes an image of the bundle, returns its ``Choice``; leaves its record (``.state/resolved``) and, in ``share/``, the manifests
+of the platforms that were asked for, with the configs that have to be read now. Layers are not touched. Guarantees: one HEAD
+for a tag that has not moved, nothing for a digest whose objects are here, and otherwise a GET for each manifest that is not
+here; the record is rewritten only when it changed, so that what depends on it stays up to date.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline.core import files, oci
 from pipeline.core.bundle import BundleImage
-from pipeline.core.errors import ContentError
-from pipeline.core.log import log
-from pipeline.core.oci import Descriptor, Digest, Index, Manifest, Schema1, walk
-from pipeline.registry.skopeo.client import Skopeo
+from pipeline.core.errors import Cause, ContentError, RegistryError
+from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.steps.choose import Choice, choose
+from pipeline.steps.manifest_source import Gets, ManifestSource, in_cache
 from pipeline.storage.cache import Cache
 from pipeline.storage.records import resolved as resolved_record
 from pipeline.storage.records.resolved import Resolved
 
 MAX_INDEXES = 100
 """Below one index; those in use have a handful."""
+USUAL_PLATFORMS = 2
+"""Of an image of which all were asked for: how many it has is not known before its index is here."""
 
 
-def resolve(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Choice:
+def resolve(cache: Cache, source: ManifestSource, image: BundleImage) -> Choice:
     """Raises RegistryError, PlatformError or ContentError."""
-    resolved = _known(cache, image.pin) if image.pin else None
-    if resolved is None:
-        resolved = _ask(cache, skopeo, image)
-    if not resolved.is_schema1:
-        _fetch_index_or_config(cache, skopeo, image, resolved.descriptor)
-    choice = choose(cache, image, resolved)
-    if not resolved.is_schema1:
-        for platform in choice.platforms:
-            _fetch_manifest(cache, skopeo, image, platform.descriptor)
-    files.write_if_changed(cache.resolved_record(image.reference), files.dump_json(resolved.to_json()), durable=False)
-    return choice
-
-
-def is_current(cache: Cache, image: BundleImage) -> bool:
-    """Whether nothing needs to be asked: a digest whose manifests and configs are here. A tag may always have moved."""
     record = resolved_record.read(cache.resolved_record(image.reference))
-    if image.pin is None or record is None or record.descriptor.digest != image.pin:
-        return False
-    choice = known_choice(cache, image)
+    digest = image.pin or source.digest_of(image.source)
+    resolved = _resolved(cache, record, digest)
+    choice = _whole(cache, image, resolved) if resolved is not None else None
     if choice is None:
-        return False
-    try:
-        manifests = [cache.parse(p.descriptor.digest) for p in choice.platforms]
-    except ContentError:
-        return False
-    read = [m for m in manifests if isinstance(m, Manifest) and _is_read(m) and (choice.index is None or _is_converted(m))]
-    return all(cache.has(manifest.config) for manifest in read)
+        with source.gets(image.source, _expected(cache, image, resolved)) as gets:
+            if resolved is None:
+                resolved = gets.top(image.source.by_digest(image.pin) if image.pin else image.source, digest)
+                # Also for an image that is cut short: the next run knows how much of it is here.
+                _write(cache, image, resolved)
+            resolved, choice = _fetch(cache, gets, image, resolved)
+    assert resolved is not None, "it was found or fetched"
+    if resolved != record:
+        _write(cache, image, resolved)
+    return choice
 
 
 def known_choice(cache: Cache, image: BundleImage) -> Choice | None:
@@ -67,110 +56,98 @@ def known_choice(cache: Cache, image: BundleImage) -> Choice | None:
         return None
 
 
-def _known(cache: Cache, digest: Digest) -> Resolved | None:
+def current_choice(cache: Cache, image: BundleImage) -> Choice | None:
+    """The choice of an image of which nothing needs to be asked: a digest whose manifests and configs are here.
+
+    None for any other; a tag may always have moved.
+    """
+    record = resolved_record.read(cache.resolved_record(image.reference))
+    if image.pin is None or record is None or record.descriptor.digest != image.pin:
+        return None
+    return _whole(cache, image, record)
+
+
+def lacks(cache: Cache, image: BundleImage) -> int:
+    """How many manifests of an image have to be fetched, as far as is known without asking its registry."""
+    record = resolved_record.read(cache.resolved_record(image.reference))
+    return _expected(cache, image, record)
+
+
+def _resolved(cache: Cache, record: Resolved | None, digest: Digest | None) -> Resolved | None:
+    """What ``digest`` is, by the record or by the cache; None where it has to be fetched."""
+    if digest is None:
+        return None
+    if record is not None and record.descriptor.digest == digest and (record.is_schema1 or in_cache(cache, digest)):
+        return record
+    return in_cache(cache, digest)
+
+
+def _whole(cache: Cache, image: BundleImage, resolved: Resolved) -> Choice | None:
+    """The choice, where all its manifests are here, and the configs that are read with them."""
     try:
-        data = cache.read(digest)
-        return Resolved(Descriptor(cache.parse(digest).media_type, digest, len(data)))
+        choice = choose(cache, image, resolved)
+        if resolved.is_schema1:
+            return choice
+        manifests = [cache.parse(platform.descriptor.digest) for platform in choice.platforms]
     except ContentError:
         return None
+    read = [m.config for m in manifests if isinstance(m, Manifest) and _is_read_now(m, choice.index is None)]
+    return choice if all(map(cache.has, read)) else None
 
 
-def _ask(cache: Cache, skopeo: Skopeo, image: BundleImage) -> Resolved:
-    # skopeo takes a tag or a digest, not both.
-    pinned = image.pin
-    source = image.source.by_digest(pinned) if pinned else image.source
-    parsed: list[Manifest | Index | Schema1] = []
-
-    def fits(data: bytes) -> bool:
-        parsed[:] = [oci.parse(data)]
-        return pinned is None or _digest(parsed[0], data, pinned.algorithm) == pinned
-
-    data = _twice(lambda: skopeo.manifest(source), fits, str(source))
-    document = parsed[0]
-    if isinstance(document, Schema1):
-        return Resolved(Descriptor(document.media_type, document.digest, len(data)), document.platform)
-    digest = pinned or Digest.of(data)
-    cache.put(data, digest)
-    return Resolved(Descriptor(document.media_type, digest, len(data)))
+def _expected(cache: Cache, image: BundleImage, resolved: Resolved | None) -> int:
+    """How many manifests are still to be fetched, as far as can be known."""
+    usual = len(image.platforms.architectures) or USUAL_PLATFORMS
+    if resolved is None or not cache.blob(resolved.descriptor.digest).exists():
+        return 0 if resolved is not None and resolved.is_schema1 else 1 + usual
+    try:
+        choice = choose(cache, image, resolved)
+    except ContentError:
+        return usual
+    return sum(not cache.blob(platform.descriptor.digest).exists() for platform in choice.platforms)
 
 
-def _digest(document: Manifest | Index | Schema1, data: bytes, algorithm: str) -> Digest:
-    return document.digest if isinstance(document, Schema1) else Digest.of(data, algorithm)
+def _fetch(cache: Cache, gets: Gets, image: BundleImage, resolved: Resolved) -> tuple[Resolved, Choice]:
+    """Everything of an image that is asked for and not here; what is not there at the registry either is remembered."""
+    if resolved.is_schema1:
+        return resolved, choose(cache, image, resolved)
+    _fetch_index_or_config(cache, gets, image, resolved.descriptor)
+    choice = choose(cache, image, resolved)
+    gets.expect(sum(not cache.blob(platform.descriptor.digest).exists() for platform in choice.platforms))
+    absent = []
+    for platform in choice.platforms:
+        try:
+            manifest = gets.manifest(image.source, platform.descriptor)
+        except RegistryError as error:
+            if error.cause is not Cause.NOT_FOUND or not platform.descriptor.is_attestation:
+                raise
+            absent.append(platform.descriptor.digest)
+            continue
+        if isinstance(manifest, Manifest) and _is_read_now(manifest, choice.index is None):
+            gets.config(image.source, platform.descriptor, manifest.config)
+    if absent:
+        resolved = replace(resolved, absent=(*resolved.absent, *absent))
+        choice = choose(cache, image, resolved)
+    return resolved, choice
 
 
-def _fetch_index_or_config(cache: Cache, skopeo: Skopeo, image: BundleImage, top: Descriptor) -> None:
+def _fetch_index_or_config(cache: Cache, gets: Gets, image: BundleImage, top: Descriptor) -> None:
     """What ``choose`` has to read: the indexes below an index; the config of a single image, which names its platform."""
 
     def read(descriptor: Descriptor) -> Manifest | Index:
-        if descriptor is not top:
-            _fetch_object(cache, skopeo, image, descriptor)
-        return cache.parse(descriptor.digest)
+        return cache.parse(descriptor.digest) if descriptor is top else gets.manifest(image.source, descriptor)
 
     for descriptor, document in walk.indexes(top, read, limit=MAX_INDEXES):
-        if descriptor is top and isinstance(document, Manifest):
-            _fetch_config(cache, skopeo, image, top.digest, document)
+        if descriptor is top and isinstance(document, Manifest) and _is_read_now(document, is_single=True):
+            gets.config(image.source, top, document.config)
 
 
-def _fetch_manifest(cache: Cache, skopeo: Skopeo, image: BundleImage, descriptor: Descriptor) -> None:
-    _fetch_object(cache, skopeo, image, descriptor)
-    manifest = cache.parse(descriptor.digest)
-    if isinstance(manifest, Manifest) and _is_converted(manifest):
-        _fetch_config(cache, skopeo, image, descriptor.digest, manifest)
+def _is_read_now(manifest: Manifest, is_single: bool) -> bool:
+    """Whether a config is fetched with its manifest: it names the platform of a single image, and skopeo's copy of a Docker
+    image holds another one. Configs of artifacts say nothing that we read.
+    """
+    return manifest.config.media_type in oci.IMAGE_CONFIG_TYPES and (is_single or manifest.media_type == oci.DOCKER_MANIFEST)
 
 
-def _fetch_object(cache: Cache, skopeo: Skopeo, image: BundleImage, descriptor: Descriptor) -> None:
-    """A manifest or index by its digest, unless it is here."""
-    if _is_here(cache, descriptor):
-        return
-    source = image.source.by_digest(descriptor.digest)
-    _put(cache, descriptor, lambda: skopeo.manifest(source), str(source))
-
-
-def _fetch_config(cache: Cache, skopeo: Skopeo, image: BundleImage, digest: Digest, manifest: Manifest) -> None:
-    if _is_read(manifest) and not _is_here(cache, manifest.config):
-        source = image.source.by_digest(digest)
-        _put(cache, manifest.config, lambda: skopeo.config(source), f"the config of {source}")
-
-
-def _is_read(manifest: Manifest) -> bool:
-    """Configs of artifacts say nothing that we read."""
-    return manifest.config.media_type in oci.IMAGE_CONFIG_TYPES
-
-
-def _is_converted(manifest: Manifest) -> bool:
-    """skopeo's copy of a Docker image holds another config; others it copies as they are."""
-    return manifest.media_type == oci.DOCKER_MANIFEST
-
-
-def _is_here(cache: Cache, descriptor: Descriptor) -> bool:
-    if not cache.has(descriptor):
-        return False
-    try:
-        cache.read(descriptor.digest)
-    except ContentError:
-        log.warning("%s in the cache is damaged; it is fetched again", descriptor.digest)
-        return False
-    return True
-
-
-def _put(cache: Cache, descriptor: Descriptor, fetch: Callable[[], bytes], what: str) -> None:
-    def fits(data: bytes) -> bool:
-        return Digest.of(data, descriptor.digest.algorithm) == descriptor.digest
-
-    cache.put(_twice(fetch, fits, what), descriptor.digest)
-
-
-def _twice(fetch: Callable[[], bytes], fits: Callable[[bytes], bool], what: str) -> bytes:
-    """Fetch; once more if the bytes are wrong, as a bad proxy or cable may be the reason. Then raises ContentError."""
-    error = ContentError(f"{what}: the registry served, twice, bytes that do not match the digest")
-    for number in range(2):
-        data = fetch()
-        try:
-            if fits(data):
-                return data
-            log.warning("%s: the registry served bytes that do not match the digest", what)
-        except ContentError as no_manifest:
-            error = no_manifest
-            if number == 0:
-                log.warning("%s: the registry served what is no manifest: %s; asking once more", what, error)
-    raise error
+def _write(cache: Cache, image: BundleImage, resolved: Resolved) -> None:
+    files.write_if_changed(cache.resolved_record(image.reference), files.dump_json(resolved.to_json()), durable=False)

@@ -41,6 +41,7 @@ class Cache:
         self.state = root / STATE
         self.database = self.state / "doit.sqlite3"
         self.lock_file = self.state / "lock"
+        self.known_registries = self.state / "registries.json"
         self.partials = self.state / "partial"
         self._check = check
         self._parsed: dict[Digest, Manifest | Index] = {}

@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -34,10 +34,14 @@ UPSTREAM_LIMIT = 30.0
 
 @dataclass(frozen=True)
 class Status:
-    """Answer with an error in the registry's JSON form, without asking the registry. ``retry_after`` in seconds, or a date."""
+    """Answer with an error in the registry's JSON form, without asking the registry. ``retry_after`` in seconds, or a date.
+
+    With ``text`` it says that instead of what registries usually say.
+    """
 
     code: int
     retry_after: int | str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,11 @@ class FaultProxy:
 
     # For the handlers
 
-    def _take(self, method: str, path: str) -> Fault | None:
+    def headers_of(self, method: str, path: str, status: int) -> Mapping[str, str]:
+        """What is added to the registry's own answer. For those that imitate more than faults."""
+        return {}
+
+    def take(self, method: str, path: str) -> Fault | None:
         """The fault for a request, counted as used."""
         with self._changed:
             for rule in self._rules:
@@ -291,7 +299,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         path = self.path.partition("?")[0]
-        fault = self.server.proxy._take(self.command, path)
+        fault = self.server.proxy.take(self.command, path)
         body = self._request_body()
         try:
             if isinstance(fault, Status):
@@ -322,6 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, path: str, fault: Status) -> None:
         code, text = _ERRORS.get(fault.code, ("UNKNOWN", "made by the fault proxy"))
+        text = fault.text or text
         body = f'{{"errors":[{{"code":"{code}","message":"{text}"}}]}}\n'.encode()
         self._record(path, fault.code, fault)
         self.send_response(fault.code)
@@ -356,6 +365,8 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in response.getheaders():
                 if name.lower() not in _HOP_BY_HOP:
                     self.send_header(name, self._rewritten(name, value))
+            for name, value in self.server.proxy.headers_of(self.command, path, response.status).items():
+                self.send_header(name, value)
             bodiless = self.command == "HEAD" or response.status in (204, 304)
             chunked = length is None and not bodiless
             if length is not None:
@@ -456,6 +467,6 @@ _ERRORS = {
     401: ("UNAUTHORIZED", "authentication required"),
     403: ("DENIED", "requested access to the resource is denied"),
     404: ("MANIFEST_UNKNOWN", "manifest unknown"),
-    429: ("TOOMANYREQUESTS", "You have reached your pull rate limit."),
+    429: ("TOOMANYREQUESTS", "too many requests"),
 }
 """Code and message of the distribution specification, "Error Codes"."""

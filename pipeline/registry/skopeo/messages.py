@@ -16,6 +16,7 @@ _CAUSES: tuple[tuple[Cause, re.Pattern[str]], ...] = tuple(
     (cause, re.compile(pattern, re.IGNORECASE))
     for cause, pattern in (
         (Cause.REJECTED, r"^Source image rejected"),
+        (Cause.QUOTA, r"pull rate limit"),
         (Cause.RATE_LIMITED, r"toomanyrequests|too many requests|rate limit|\b429\b"),
         (Cause.CERTIFICATE, r"x509:|certificate|server gave HTTP response to HTTPS client|tls: "),
         (Cause.NOT_FOUND, r"manifest unknown|name unknown|blob unknown|not found|\b404\b"),

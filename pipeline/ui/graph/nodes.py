@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.acts import copy_tasks, save_tasks
+from pipeline.acts import copy_tasks, resolve_tasks, save_tasks
 from pipeline.acts.engine import TaskDict
 from pipeline.acts.save_tasks import SaveContext
 from pipeline.core import files
@@ -108,10 +108,10 @@ def _add_image(
     state = State.DONE if item is not None else State.FAILED if failed else State.TO_DO
     nodes.setdefault(name, Node(name, "resolve", str(image.reference), state, (), place))
     if item is not None:
-        first = [save_tasks.resolve_task([(context, image)])]
+        first = [resolve_tasks.resolve_task([(context, image)], ())]
         if image.referrers is not None:
             first.append(
-                {**save_tasks.referrers_task(context, image), "needs": [name], "label": f"{len(item.referrers)} found"}
+                {**resolve_tasks.referrers_task(context, image), "needs": [name], "label": f"{len(item.referrers)} found"}
             )
         _add(nodes, [*first, *copy_tasks.copy_tasks(context, item)], place, str(image.reference), failed)
         for each in needed_by([item], known)[1:]:

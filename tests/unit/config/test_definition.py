@@ -153,6 +153,7 @@ def test_every_setting(work: Path) -> None:
             referrers: true
             referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]
             require-signed: policy.json
+            quota: wait
             images: [nginx:1.25]
         """
     assert set(yaml.safe_load(text)["bundles"]["all"]) == {"description", "images", *KEYS} - {"part"}
@@ -169,6 +170,7 @@ def test_every_setting(work: Path) -> None:
     asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
     assert (bundle.referrers, image.referrers) == (asked, asked)
     assert bundle.lock_file == work / "all.lock.yaml"
+    assert bundle.waits_for_quota
 
 
 def test_defaults_are_those_of_the_flags_but_for_the_names(work: Path) -> None:
