@@ -15,7 +15,7 @@ from pipeline.storage.bundle_state import BundleState
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import Registry
-from tests.system.save.saving import ARCHIVE, CACHE, save, saved, shell
+from tests.system.save.saving import ARCHIVE, CACHE, command, save, saved, shell
 
 
 @pytest.fixture(scope="session")
@@ -117,3 +117,31 @@ def test_the_database_and_the_lock(one: PushedImage, name: str, damage: Callable
     assert ARCHIVE.read_bytes() == data
     if path.is_dir():
         shutil.rmtree(path)
+
+
+NONSENSE = {
+    "nested too deeply": b"[" * 200_000,
+    "nested as deeply as can be read": b"[" * 900 + b"]" * 900,
+    "numbers of 5,000 digits": b'{"size": 1%s, "files": [1%s], "manifests": [{"size": 1%s}]}'
+    % (b"0" * 5000, b"0" * 5000, b"0" * 5000),
+    "no number": b'{"size": 1e999, "files": [1e999], "manifests": [1e999]}',
+    "other types": b'{"files": {"a": 1}, "saved": 7, "failed": {}, "manifests": 3, "version": [], "top": "x", "descriptor": 5}',
+    "no Unicode": b'{"files": ["\\ud800"], "saved": ["\\ud800"]}',
+    "a list": b"[1, 2, 3]",
+    "a text": b'"x"',
+    "null": b"null",
+}
+"""JSON that none of our records is."""
+
+
+def test_records_that_are_nonsense(one: PushedImage) -> None:
+    """All of them at once: looked at by every command, and made again by the next save."""
+    saved([one])
+    data = ARCHIVE.read_bytes()
+    for content in NONSENSE.values():
+        for path in CACHE.rglob("*.json"):
+            path.write_bytes(content)
+        looked = [command(*each) for each in (["cache", "info"], ["graph", "-f", "list.txt"], ["ls", CACHE], ["verify", CACHE])]
+        assert not any("should not happen" in result.stderr for result in looked)
+        saved([one])
+        assert ARCHIVE.read_bytes() == data

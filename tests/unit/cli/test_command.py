@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.cli import man
+from pipeline.cli.catalogue import COMMANDS
 from pipeline.cli.main import main
+from pipeline.config.settings import SETTINGS
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -58,3 +61,10 @@ def test_what_is_wrong_begins_with_the_flag(arguments: list[str], said: str, cap
 def test_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = shown(capsys, *arguments)
     assert code == 0 and out.startswith("image-tools 0.")
+
+
+def test_graph_takes_what_save_takes_of_a_bundle() -> None:
+    graph, save = (next(command for command in COMMANDS if command.words == words) for words in ("graph", "save"))
+    assert {setting.name for setting in SETTINGS} <= {flag.name for flag in save.flags}
+    assert {setting.name for setting in SETTINGS} <= {flag.name for flag in graph.flags}
+    assert all(flag.help in man.page().replace(r"\-", "-") for flag in graph.flags if "\\" not in flag.help)
