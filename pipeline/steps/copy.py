@@ -76,11 +76,7 @@ def is_under_policy(image: BundleImage, platform: PlatformImage) -> bool:
 
 
 def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformImage) -> None:
-    """Make the platform's folder of what is in ``share/``. Raises ContentError.
-
-    skopeo copies from one temporary layout to another, and so proves that the image can be read. It finds the layers by links
-    and leaves them as they are; the config and manifest that it writes, converted for a Docker image, go with the layout.
-    """
+    """Make the platform's folder of what is in ``share/``. Raises ContentError."""
     target, descriptor = folder(cache, image, platform), platform.descriptor
     _require(cache, descriptor)
     for algorithm in {blob.digest.algorithm for blob in cache.closure(descriptor)}:
@@ -89,6 +85,19 @@ def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformIma
     manifest = cache.parse(descriptor.digest)
     if not isinstance(manifest, Manifest):
         raise ContentError(f"{descriptor.digest} is an index where an image is expected")
+    if cache.sized(manifest.config).size == manifest.config.size:
+        # skopeo refuses a config of another size than its manifest states, though its digest is right.
+        _copy_layout(cache, skopeo, target, manifest, descriptor)
+    _require(cache, descriptor)
+    write_image(target, _entry(cache, image, descriptor), cache.share)
+
+
+def _copy_layout(cache: Cache, skopeo: Skopeo, target: Path, manifest: Manifest, descriptor: Descriptor) -> None:
+    """Have skopeo copy from one temporary layout to another, which proves that the image can be read.
+
+    It finds the layers by links and leaves them as they are; the config and manifest that it writes, converted for a Docker
+    image, go with the layout.
+    """
     temporary = fresh_folder(target)
     try:
         (temporary / "source").mkdir()
@@ -99,8 +108,6 @@ def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformIma
         skopeo.copy_layout(cache.root, f"{place}/source", f"{place}/copy", share=SHARE, blobs=blobs)
     finally:
         files.remove(temporary)
-    _require(cache, descriptor)
-    write_image(target, _entry(cache, image, descriptor), cache.share)
 
 
 def _require(cache: Cache, descriptor: Descriptor) -> None:

@@ -127,3 +127,14 @@ def test_an_index_that_is_wrong_about_its_manifests(registry: Registry) -> None:
         assert skopeo("inspect", f"oci:{folder}").code == 0
         assert command("verify", ARCHIVE).code == 0
     assert (bundle.raw(pushed.reference) == pushed.raw) is False
+
+
+def test_a_manifest_that_is_wrong_about_its_config(registry: Registry) -> None:
+    for docker in (False, True):
+        made = claiming(image("linux/amd64", [SHARED], docker=docker), lambda size: size + 1, "config")
+        pushed = push(registry, "wrong-sizes/config", f"docker-{docker}".lower(), made)
+        result = saved([pushed])
+        assert f"its manifest says that {pushed.platforms[0].config} has " in result.stderr
+        bundle = unpack()
+        bundle.check()
+        assert bundle.raw(pushed.reference) == pushed.raw
