@@ -60,11 +60,8 @@ class Save:
     @contextlib.contextmanager
     def locked(self, wait: bool = False) -> Iterator[None]:
         """Hold the cache and the destination. Raises EnvironmentProblem where another run has one and ``wait`` is false."""
-        cache = locks.lock_cache(self.context.cache, wait=wait, sleep=self._interruption.sleep)
-        with cache, self.context.destination_locked(wait):
-            # A folder that is being read could not be replaced in the end.
-            with locks.no_readers(self._bundle.output.destination, wait=wait, sleep=self._interruption.sleep):
-                pass
+        self.context.waits = wait
+        with locks.lock_cache(self.context.cache, wait=wait, sleep=self._interruption.sleep), self.context.destination_locked():
             yield
 
     def start(self) -> None:

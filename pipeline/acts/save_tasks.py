@@ -67,6 +67,8 @@ class SaveContext(Actions):
         self.interruption = interruption
         self.patient = True
         """False where who runs the tasks can put one off while its registry is held (``engine.run`` can)."""
+        self.waits = False
+        """Whether to wait for other runs and for readers that are in the way (``-wait``)."""
         self.when_paused = lambda: interruption.wait(PAUSE_POLL)
         self._known_registries = registries_record.read(self.cache.known_registries)
         known = {name: Quota(*quota) for name, quota in self._known_registries.quotas.items()}
@@ -153,15 +155,19 @@ class SaveContext(Actions):
         return with_referrers(self.cache, self.state, image, choice) if choice else []
 
     @contextlib.contextmanager
-    def destination_locked(self, wait: bool = False) -> Iterator[None]:
+    def destination_locked(self) -> Iterator[None]:
         """Hold the destination against runs on other caches. Raises EnvironmentProblem."""
         if self.bundle.is_cache:
             yield
             return
         destination = self.bundle.output.destination
         disk.check_writable(destination.parent)
-        with locks.lock_destination(destination, wait=wait, sleep=self.interruption.sleep):
+        with locks.lock_destination(destination, wait=self.waits, sleep=self.interruption.sleep):
             yield
+
+    def no_readers(self, folder: Path) -> contextlib.AbstractContextManager[None]:
+        """Hold a folder that is going to be replaced. Raises EnvironmentProblem where it is being read."""
+        return locks.no_readers(folder, wait=self.waits, sleep=self.interruption.sleep)
 
     def begin(self) -> None:
         """Make the cache ready for this bundle, finish what a killed run left, remove what nobody will finish.
@@ -171,7 +177,7 @@ class SaveContext(Actions):
         destination = self.bundle.output.destination
         self.cache.prepare()
         self.cache.clean_up()
-        split.roll_forward(self.state)
+        split.roll_forward(self.state, self.no_readers)
         compress.remove_leftovers(self.state, self.bundle)
         for path in (self.bundle.failed_list, self.bundle.output.checksum_file, self.bundle.lock_file, destination):
             for leftover in files.temporary_leftovers(path) if path else ():
@@ -261,7 +267,7 @@ def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[T
         "basename": "split",
         "name": name,
         "doc": "give the archive or its volumes their names and checksums",
-        "actions": [context.action(f"split:{name}", partial(split.split, context.cache, state, bundle, listed))],
+        "actions": [context.action(f"split:{name}", partial(_split, context, listed))],
         "file_dep": [str(state.packed)],
         "targets": [str(state.output)],
         "uptodate": [
@@ -282,6 +288,10 @@ def source_date_epoch() -> int | None:
 
 def is_paused(context: SaveContext, image: BundleImage) -> bool:
     return context.skopeo.is_paused(image.source.registry)
+
+
+def _split(context: SaveContext, listed: Sequence[str]) -> None:
+    split.split(context.cache, context.state, context.bundle, listed, context.no_readers)
 
 
 def _compress(context: SaveContext) -> None:

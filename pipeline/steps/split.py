@@ -9,7 +9,8 @@ that the new one does not replace by name are removed, and nothing else; what li
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.core import files
@@ -21,8 +22,17 @@ from pipeline.storage.cache import Cache, is_published, publish
 from pipeline.storage.destination import check_readable, files_at
 from pipeline.storage.records.packed import Finished, Packed, PackedFile, parse_finished, read_finished, read_packed
 
+NoReaders = Callable[[Path], AbstractContextManager[None]]
+"""Keeps readers out of a folder for the block. Raises EnvironmentProblem where it cannot."""
 
-def split(cache: Cache, state: BundleState, bundle: Bundle, references: Sequence[str]) -> None:
+
+def split(
+    cache: Cache,
+    state: BundleState,
+    bundle: Bundle,
+    references: Sequence[str],
+    no_readers: NoReaders = locks.no_readers,
+) -> None:
     """Put what ``packed.json`` names into place, and see that it can be read there.
 
     Raises EnvironmentProblem where somebody else is at work at the destination, OSError where it cannot be written.
@@ -39,7 +49,7 @@ def split(cache: Cache, state: BundleState, bundle: Bundle, references: Sequence
         "checksums": _checksum_path(bundle),
     }
     files.write_atomic(state.journal, files.dump_sealed(journal))
-    if not _change_over(state):
+    if not _change_over(state, no_readers):
         raise EnvironmentProblem(
             f"what was written for {bundle.output.destination} was removed or changed before it had its name",
             tip=f"see to it that nothing else writes to {bundle.output.destination.parent}, and run the same command again",
@@ -48,16 +58,16 @@ def split(cache: Cache, state: BundleState, bundle: Bundle, references: Sequence
         check_readable(bundle.output.destination, finished)
 
 
-def roll_forward(state: BundleState) -> None:
+def roll_forward(state: BundleState, no_readers: NoReaders = locks.no_readers) -> None:
     """Complete the change-over that a killed run left in the journal, if there is one. May be repeated at any point.
 
     One that cannot be completed, as somebody else has been at work on the files, is dropped: what is there is packed anew.
     """
-    if not _change_over(state):
+    if not _change_over(state, no_readers):
         state.journal.unlink(missing_ok=True)
 
 
-def _change_over(state: BundleState) -> bool:
+def _change_over(state: BundleState, no_readers: NoReaders) -> bool:
     """Do what the journal says. False, with nothing done, where it is missing, or its files are."""
     journal = files.read_sealed(state.journal)
     finished = parse_finished(journal.get("finished") if isinstance(journal, dict) else None)
@@ -67,7 +77,7 @@ def _change_over(state: BundleState) -> bool:
     if checksums is not None:
         checksums.unlink(missing_ok=True)
     for file in finished.files:
-        _into_place(file)
+        _into_place(file, no_readers)
     folders = {Path(file.name).parent for file in finished.files}
     for folder in folders:
         files.sync_folder(folder)
@@ -114,7 +124,7 @@ def _checksum_line(file: PackedFile) -> bytes:
     return os.fsencode(f"{chr(92) if escaped != name else ''}{file.sha256}  {escaped}\n")
 
 
-def _into_place(file: PackedFile) -> None:
+def _into_place(file: PackedFile, no_readers: NoReaders) -> None:
     """Rename, unless that was done before the journal was found. A folder that is in the way makes room first."""
     temporary, name = Path(file.temporary), Path(file.name)
     if not file.is_waiting:
@@ -122,7 +132,7 @@ def _into_place(file: PackedFile) -> None:
     if not name.is_dir():
         temporary.rename(name)
         return
-    with locks.no_readers(name):
+    with no_readers(name):
         old = files.temporary_beside(name.with_name(f"old-{name.name}"))
         files.remove(old)
         name.rename(old)

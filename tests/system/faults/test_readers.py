@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import Registry
 from tests.support.run import skopeo, spawn
-from tests.system.save.saving import CACHE, cached, command, saved
+from tests.system.save.saving import CACHE, REF_NAME, cached, command, save, saved, spawn_save
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +53,31 @@ def test_a_save_goes_on_beside_readers(image: PushedImage) -> None:
     with spawn("serve", CACHE, "-listen", "127.0.0.1:0") as server:
         server.wait_for("until Ctrl-C")
         saved([image], "-d", "other.tar.gz")
+        saved([image], "-compress=dir")
         assert command("verify", CACHE).code == 0, "readers are many"
         assert command("ls", CACHE).code == 0
+
+
+def test_a_folder_that_is_served_is_not_replaced(registry: Registry, image: PushedImage) -> None:
+    """The new one waits beside it: for the same command once more, or with -wait until nobody reads."""
+    other = push_kind(registry, "oci-single", "readers/other")
+    saved([image], "-compress=dir", "-d", "bundle")
+    saved([image], "-compress=dir", "-d", "bundle", "-verify")
+    with spawn("serve", "bundle", "-listen", "127.0.0.1:0") as server:
+        server.wait_for("until Ctrl-C")
+        assert "unchanged" in saved([image], "-compress=dir", "-d", "bundle").stdout, "nothing is in the way of that"
+        refused = save([other], "-compress=dir", "-d", "bundle")
+        assert refused.code == 3, refused
+        assert f"bundle is being read by process {server.pid} (" in refused.stderr
+        assert command("verify", "bundle").code == 0
+        with spawn_save([other], "-compress=dir", "-d", "bundle", "-wait") as saving:
+            saving.wait_for("waiting: ")
+            server.signal(signal.SIGINT)
+            assert server.wait(5).code == 0
+            assert saving.wait(20).code == 0
+    [entry] = json.loads(Path("bundle/index.json").read_bytes())["manifests"]
+    assert entry["annotations"][REF_NAME] == other.reference
+    assert command("verify", "bundle").code == 0
 
 
 def test_a_killed_reader_is_none(image: PushedImage) -> None:
