@@ -33,6 +33,7 @@ from pipeline.core import bounded_json
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest
 from pipeline.storage.archive.framing import MAX_FRAME, Codec, FrameError, Framing
+from pipeline.storage.archive.members import ArchiveLayout
 
 INDEX_NAME = "archive-index.json"
 INDEX_VERSION = 1
@@ -45,6 +46,11 @@ MAX_NAME = 4096
 """Characters of a path."""
 MAX_METADATA = 16 * 1024 * 1024
 """Bytes of a metadata file; the ``index.json`` of 2,000 images with five signatures each has 7 MB."""
+
+_ENTRY_SIZE, _CHUNK_SIZE = 180, 8
+"""Bytes of the index for each file and each chunk of a blob, at most."""
+_ENTRY_WEIGHT, _CHUNK_WEIGHT = 240 + 4 * 64, 64
+"""What the reader reckons for their objects, beside their bytes."""
 
 START_MARK = b"image-tools archive\n"
 _TRAILER_MAGIC = b"image-tools trailer\n"
@@ -203,6 +209,17 @@ class Trailer:
         _, version, stream_size, offset, length, size, sha256 = _TRAILER.unpack_from(tail, start)
         trailer = cls(stream_size, offset, length, size, sha256, version)
         return trailer if tail == trailer.to_frame(framing) else None
+
+
+def fits(layout: ArchiveLayout) -> bool:
+    """Whether readers will take the index of an archive of ``layout``: they bound its size, and the memory that it needs."""
+    files = [member for member in layout.members if member.digest is not None]
+    chunks = sum(-(-member.size // CHUNK_SIZE) for member in files if member.is_blob)
+    names = sum(len(member.path) for member in files if not member.is_blob)
+    size = _ENTRY_SIZE * len(files) + _CHUNK_SIZE * chunks + names
+    weight = 2 * size + _ENTRY_WEIGHT * len(files) + _CHUNK_WEIGHT * chunks
+    small = all(member.size <= MAX_METADATA for member in files if not member.is_blob)
+    return small and size < MAX_INDEX_SIZE and weight < bounded_json.MAX_WEIGHT
 
 
 def trailer_size(framing: Framing) -> int:

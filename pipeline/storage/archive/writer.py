@@ -58,6 +58,8 @@ def write_archive(
     level = framing.default_level if level is None else level
     if level not in framing.levels:
         raise UsageError(f"{codec.value} has no compression level {level}, only {framing.levels[0]} to {framing.levels[-1]}")
+    if not archive_index.fits(layout):
+        raise UsageError(f"{len(layout.members)} files are too many for one archive", tip="split the list into several bundles")
     if part_size is not None and part_size < 1:
         raise UsageError(f"a part size of {part_size} bytes is impossible")
     writer = VolumeWriter(destination, part_size, archive_index.sample_step(layout.content_size))

@@ -214,3 +214,12 @@ def test_a_member_of_any_size_gets_a_header() -> None:
     digest = Digest.of(b"")
     assert len(tar_header.header(Member("x", 8**11 - 1, digest), 0)) == 512
     assert b"19 size=8589934592\n" in tar_header.header(Member("x", 8**11, digest), 0)
+
+
+def test_more_than_readers_would_take_is_not_written(tmp_path: Path) -> None:
+    digest = Digest.of(b"")
+    many = ArchiveLayout(0, tuple(Member(f"x/{number}", 1, digest, is_blob=True) for number in range(130_000)))
+    large = ArchiveLayout(0, (Member("x/index.json", 17 * 1024 * 1024, digest),))
+    for layout in (many, large):
+        with pytest.raises(UsageError, match="files are too many for one archive"):
+            write_archive(layout, lambda member: tmp_path, tmp_path / "a.tar", codec=Codec.GZIP)
