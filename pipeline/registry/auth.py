@@ -112,7 +112,9 @@ class Authorizer:
         grant = self._grant(site, scope)
         fresh = self._renew(grant, refused, site, scope, chosen)
         if chosen.scheme == "basic" or chosen.parameters.get("scope", scope) == scope:
-            self._challenges[site.host] = chosen
+            # Of another repository, it would ask for that one's scope.
+            unscoped = {name: value for name, value in chosen.parameters.items() if name != "scope"}
+            self._challenges[site.host] = Challenge(chosen.scheme, unscoped)
         # A password that was refused is wrong; a token may be good now.
         return "" if fresh == refused and chosen.scheme == "basic" else fresh
 
@@ -192,10 +194,10 @@ def basic(login: Login) -> str:
 
 
 def _challenge(scheme: str, parts: list[str]) -> Challenge:
-    pairs = [
-        f"{name.strip().lower()}={value.strip()}" for name, equals, value in (part.partition("=") for part in parts) if equals
-    ]
-    return Challenge(scheme.lower(), {name: value for name, value in parse_keqv_list(pairs).items() if value})
+    pairs = [(name.strip().lower(), value.strip()) for name, _, value in (part.partition("=") for part in parts)]
+    # What remains of a "token68" is padding.
+    found = parse_keqv_list([f"{name}={value}" for name, value in pairs if name and value.strip("=")])
+    return Challenge(scheme.lower(), {name: value for name, value in found.items() if value})
 
 
 def _parse_token(answer: Answer, what: str) -> tuple[str, float]:

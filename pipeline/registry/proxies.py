@@ -57,13 +57,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_excluded(host: str, port: int, no_proxy: str) -> bool:
-    if no_proxy.strip() == "*":
-        return True
     address = _address(host)
     return any(_matches(entry.strip().lower(), host, address, port) for entry in no_proxy.split(","))
 
 
 def _matches(entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, port: int) -> bool:
+    if entry == "*":
+        return True
     if "/" in entry:
         try:
             return address is not None and address in ipaddress.ip_network(entry, strict=False)
@@ -71,7 +71,7 @@ def _matches(entry: str, host: str, address: ipaddress.IPv4Address | ipaddress.I
             return False
     name, its_port = _split_port(entry)
     if not name or (its_port and its_port != str(port)):
-        return entry == "*"
+        return False
     if (excluded := _address(name)) is not None:
         return address == excluded
     name = name.removeprefix("*")

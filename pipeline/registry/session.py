@@ -25,14 +25,16 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.redact import redact
 from pipeline.registry.auth import Authorizer, Site
-from pipeline.registry.http import FIRST_BYTE_TIME, SMALL_ANSWER_TIME, Answer, Body, Http, Response, Unreachable, Url
+from pipeline.registry.http import FIRST_BYTE_TIME, SMALL_ANSWER_TIME, Answer, Body, Http, NotTls, Response, Unreachable, Url
 from pipeline.registry.retry import LONGEST_WAIT, Attempts, WrongBytes
 from pipeline.registry.throttle import GivenUp
 from pipeline.registry.tls import Certificates
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_WAIT = re.compile(r"retry-after:\s*([0-9]{1,9})", re.IGNORECASE)
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_WAIT = re.compile(rf"retry-after:\s*([0-9]{{1,9}}(?:\.[0-9]+)?)({'|'.join(_UNITS)})?\b", re.IGNORECASE)
+"""As Go writes a duration: ghcr.io says "retry-after: 241.291µs, allowed: 44000/minute"."""
 
 
 class QuotaWatch(Protocol):
@@ -199,7 +201,7 @@ class Session:
                     raise
                 over_tls = error
                 continue
-            if over_tls is not None and response.status == 400:
+            if over_tls is not None and not isinstance(over_tls, NotTls) and response.status == 400:
                 # So a server with TLS answers who speaks without: it was only in trouble a moment ago.
                 response.close()
                 raise over_tls
@@ -283,6 +285,7 @@ def _seconds(answer: Answer) -> float | None:
     if text.isascii() and text.isdecimal():
         return float(text[:10]) if len(text) <= 10 else float("inf")
     with suppress(ValueError, OverflowError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time()) if text else None
+        if text:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     said = _WAIT.search(answer.words)
-    return float(said[1]) if said else None
+    return float(said[1]) * _UNITS[said[2] or "s"] if said else None

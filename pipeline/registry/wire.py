@@ -199,14 +199,15 @@ def connect(host: str, port: int, resolver: Resolver, interruption: Interruption
 def secure(plain: socket.socket, context: ssl.SSLContext, host: str, interruption: Interruption) -> ssl.SSLSocket:
     """TLS over a connected socket, which is closed where that fails. Raises ssl.SSLError, OSError, Interrupted."""
     plain.settimeout(CONNECT_TIMEOUT)
-    wire = Wire(plain)
+    secured = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
-        with interruption.stopping(wire.shut):
-            return context.wrap_socket(plain, server_hostname=host)
+        with interruption.stopping(Wire(secured).shut):
+            secured.do_handshake()
     except BaseException:
-        plain.close()
+        secured.close()
         interruption.check()
         raise
+    return secured
 
 
 def _begin(place: _Address, errors: list[OSError]) -> socket.socket | None:
