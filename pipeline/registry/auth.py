@@ -22,7 +22,8 @@ from urllib.request import parse_http_list, parse_keqv_list
 from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.registry import logins
-from pipeline.registry.http import AGENT, Answer, Body, Url, parse_json
+from pipeline.registry.connections import AGENT
+from pipeline.registry.http_message import Answer, Body, Url, parse_json
 from pipeline.registry.logins import Login
 
 DEFAULT_LIFETIME = 60.0

@@ -28,6 +28,6 @@ def ask_helper(name: str, registry: str) -> tuple[str, str] | None:
         code, answer, _ = process.run([program, "get"], stdin=registry.encode(), timeout=TIMEOUT)
         document = json.loads(answer) if code == 0 else {}
         return (str(document["Username"]), str(document["Secret"])) if document else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         log.warning("docker-credential-%s gives no login to %s", name, registry)
         return None

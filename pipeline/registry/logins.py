@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 from pipeline.core import files
 from pipeline.registry.login_helper import ask_helper
+from pipeline.registry.registries_conf import credential_helpers
 
 AskHelper = Callable[[str, str], tuple[str, str] | None]
 
 DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 """The names that logins to Docker Hub are kept under."""
+_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 
 
 class Login(NamedTuple):
@@ -44,9 +46,14 @@ def find(name: str, authfile: Path | None, ask: AskHelper = ask_helper) -> Login
             helpers = document.get("credHelpers")
             login = _from_helper(helpers.get(registry) if isinstance(helpers, Mapping) else None, registry, ask)
             login = login or _from_entries(document.get("auths", document), name)
-            login = login or _from_helper(document.get("credsStore"), registry, ask)
+            # docker keeps its login to Docker Hub there under an address.
+            key = _DOCKER_HUB_KEY if registry in DOCKER_HUB else registry
+            login = login or _from_helper(document.get("credsStore"), key, ask)
             if login is not None:
                 return login
+    for helper in () if authfile else credential_helpers():
+        if login := _from_helper(helper, registry, ask):
+            return login
     return None
 
 

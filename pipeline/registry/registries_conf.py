@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import EnvironmentProblem
+from pipeline.core.errors import Cause, EnvironmentProblem, RegistryError
 from pipeline.core.reference import DEFAULT_REGISTRY, Reference
 
 if sys.version_info >= (3, 11):
@@ -47,11 +47,15 @@ class Registries:
         self._entries = dict(_read()) if entries is None else dict(entries)
 
     def endpoints(self, reference: Reference) -> tuple[Endpoint, ...]:
-        """Where to pull from. Without an entry, the registry that the reference names."""
+        """Where to pull from. Without an entry, the registry that the reference names. Raises RegistryError if blocked."""
         found = max(filter(lambda prefix: _covers(prefix, reference), self._entries), key=len, default=None)
         if found is None:
             return (Endpoint(reference.registry, reference.repository),)
         entry = self._entries[found]
+        if entry.get("blocked"):
+            raise RegistryError(
+                f"{reference.name} is blocked in registries.conf", Cause.UNSUPPORTED, tip="see containers-registries.conf(5)"
+            )
         places = [mirror for mirror in entry.get("mirror", ()) if _is_asked(mirror, entry, reference)]
         return tuple(_at(place, found, reference) for place in [*places, entry])
 
@@ -82,18 +86,38 @@ def _is_asked(mirror: Mapping[str, Any], entry: Mapping[str, Any], reference: Re
     return kind == "all" or (kind == "digest-only") == (reference.digest is not None)
 
 
+def credential_helpers() -> tuple[str, ...]:
+    """Programs that keep logins, beside the files that do (``credential-helpers``)."""
+    helpers: tuple[str, ...] = ()
+    for _, document in _documents():
+        named = document.get("credential-helpers")
+        helpers = tuple(map(str, named)) if isinstance(named, list) else helpers
+    return tuple(each for each in helpers if each != "containers-auth.json")
+
+
 def _read() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Prefix and entry; a later file replaces what an earlier one says of a prefix."""
-    for path in _paths():
+    for path, document in _documents():
         try:
-            document = tomllib.loads(path.read_bytes().decode())
             for entry in document.get("registry", ()):
                 if prefix := entry.get("prefix") or entry.get("location"):
                     yield prefix, entry
+        except (AttributeError, TypeError) as error:
+            raise _unreadable(path, error) from error
+
+
+def _documents() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in _paths():
+        try:
+            yield path, tomllib.loads(path.read_bytes().decode())
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise EnvironmentProblem(f"{path} cannot be read: {error}", tip="see containers-registries.conf(5)") from error
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> EnvironmentProblem:
+    return EnvironmentProblem(f"{path} cannot be read: {error}", tip="see containers-registries.conf(5)")
 
 
 def _paths() -> Iterator[Path]:

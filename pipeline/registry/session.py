@@ -25,7 +25,9 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.redact import redact
 from pipeline.registry.auth import Authorizer, Site
-from pipeline.registry.http import FIRST_BYTE_TIME, SMALL_ANSWER_TIME, Answer, Body, Http, NotTls, Response, Unreachable, Url
+from pipeline.registry.connections import NotTls, Unreachable
+from pipeline.registry.http import FIRST_BYTE_TIME, SMALL_ANSWER_TIME, Http, Response
+from pipeline.registry.http_message import Answer, Body, Url
 from pipeline.registry.retry import LONGEST_WAIT, Attempts, WrongBytes
 from pipeline.registry.throttle import GivenUp
 from pipeline.registry.tls import Certificates

@@ -93,7 +93,7 @@ class _Search:
         for kind, artifact_type in COSIGN.items():
             tag = f"{subject.algorithm}-{subject.hex}.{kind}"
             if subject.algorithm == "sha256" and self._types.matches(artifact_type):
-                digest = self._distribution.digest_of(self._name.by_tag(tag))
+                digest = self._distribution.tagged(self._name, subject, tag)
                 if digest is not None:
                     yield Referrer(subject=subject, digest=digest, media_type="", size=0, artifact_type=artifact_type, tag=tag)
         listed = self._distribution.referrers(self._name, subject).entries

@@ -19,7 +19,7 @@ from pipeline.core.reference import Reference, parse
 from pipeline.registry import http
 from pipeline.registry.auth import Site
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.http import Answer
+from pipeline.registry.http_message import Answer
 from pipeline.registry.referrer_lists import fallback_tag
 from pipeline.registry.registries_conf import Registries
 from pipeline.registry.session import Session

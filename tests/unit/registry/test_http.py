@@ -13,7 +13,9 @@ import pytest
 from pipeline.core.errors import Cause, Interrupted, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.registry import http, wire
-from pipeline.registry.http import Http, NotTls, Unreachable, Upload, Url
+from pipeline.registry.connections import NotTls, Unreachable
+from pipeline.registry.http import Http
+from pipeline.registry.http_message import Answer, Upload, Url
 from tests.unit.registry.servers import Reply, Request, Server, authority, read_head, silent_port, talking
 
 
@@ -21,8 +23,8 @@ def url(host: str, path: str = "/", scheme: str = "http") -> Url:
     return Url.parse(f"{scheme}://{host}{path}")
 
 
-def get(client: Http, host: str, path: str = "/") -> http.Answer:
-    with client.send("GET", url(host, path), None, {}) as response:
+def get(client: Http, host: str, path: str = "/", whole: float = 10.0) -> Answer:
+    with client.send("GET", url(host, path), None, {}, whole=whole) as response:
         return response.read()
 
 
@@ -137,7 +139,7 @@ def test_a_byte_now_and_then_is_not_an_answer(client: Http, head: bytes) -> None
     """In the head or the body: a small answer has a limit as a whole."""
     started = time.monotonic()
     with talking(dripping(head)) as host, pytest.raises(RegistryError, match="no data came any more") as caught:
-        client.send("GET", url(host), None, {}, whole=0.4).read()
+        get(client, host, whole=0.4)
     assert caught.value.cause is Cause.STALLED
     assert time.monotonic() - started < 5
 

@@ -48,3 +48,26 @@ def test_helpers_are_asked_for_the_host() -> None:
 
     assert logins.find("r.io/team/app", Path("auth.json"), ask) == logins.Login("me", "x")
     assert asked == [("tests", "r.io")]
+
+
+def test_helpers_of_registries_conf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no file has a login."""
+    Path("registries.conf").write_text('credential-helpers = ["containers-auth.json", "one", "two"]')
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", "registries.conf")
+    asked: list[tuple[str, str]] = []
+
+    def ask(name: str, registry: str) -> tuple[str, str] | None:
+        asked.append((name, registry))
+        return ("me", "x") if name == "two" else None
+
+    assert logins.find("r.io/app", None, ask) == logins.Login("me", "x")
+    assert asked == [("one", "r.io"), ("two", "r.io")]
+    Path("auth.json").write_text("{}")
+    assert logins.find("r.io/app", Path("auth.json"), ask) is None
+
+
+def test_docker_hubs_key_in_a_store() -> None:
+    Path("auth.json").write_text(json.dumps({"credsStore": "desktop"}))
+    asked: list[tuple[str, str]] = []
+    logins.find("docker.io/library/nginx", Path("auth.json"), lambda *names: asked.append(names))
+    assert asked == [("desktop", "https://index.docker.io/v1/")]

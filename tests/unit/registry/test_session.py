@@ -15,9 +15,10 @@ from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import parse
-from pipeline.registry import http, session, wire
+from pipeline.registry import session, wire
 from pipeline.registry.auth import Site
 from pipeline.registry.distribution import Distribution
+from pipeline.registry.http_message import Answer
 from pipeline.registry.throttle import GivenUp
 from tests.unit.registry.servers import Reply, Request, Server, authority, read_head, silent_port, talking
 
@@ -27,7 +28,7 @@ def make(retries: int = 0, tls_verify: bool = False, cert_dir: Path | None = Non
     return Distribution(access, Interruption(), connections=2)
 
 
-def ask(host: str, distribution: Distribution | None = None, path: str = "/v2/x") -> http.Answer:
+def ask(host: str, distribution: Distribution | None = None, path: str = "/v2/x") -> Answer:
     return (distribution or make()).session.ask("GET", Site(host, host), path, "it")
 
 
@@ -120,8 +121,9 @@ def test_words_that_are_too_deep() -> None:
 # Pauses
 
 
-@pytest.mark.parametrize("wait", ["9" * 5000, "121", email.utils.formatdate(time.time() + 3600, usegmt=True)])
-def test_a_pause_that_is_too_long(wait: str) -> None:
+@pytest.mark.parametrize("kind", ["digits", "seconds", "date"])
+def test_a_pause_that_is_too_long(kind: str) -> None:
+    wait = {"digits": "9" * 5000, "seconds": "121", "date": email.utils.formatdate(time.time() + 3600, usegmt=True)}[kind]
     with Server(lambda request: (429, {"Retry-After": wait}, b"")) as server:
         with pytest.raises(GivenUp, match="it asks to wait for"):
             ask(server.host, make(retries=3))
@@ -150,7 +152,7 @@ def test_pauses_that_are_short_or_nonsense(headers: dict[str, str]) -> None:
 def test_a_pause_in_the_words(text: str, seconds: float | None) -> None:
     """As ghcr.io says it."""
     words = {"errors": [{"code": "TOOMANYREQUESTS", "message": f"retry-after: {text}, allowed: 44000/minute"}]}
-    assert session._seconds(http.Answer(429, {}, json.dumps(words).encode())) == seconds
+    assert session._seconds(Answer(429, {}, json.dumps(words).encode())) == seconds
 
 
 # Plain HTTP
@@ -184,7 +186,8 @@ def test_the_scheme_is_remembered() -> None:
         for _ in range(3):
             assert ask(server.host, distribution).ok
         assert server.asked() == ["GET /v2/x"] * 3
-        assert distribution.session.http.connected == 2, "one for the attempt with TLS"
+        assert len({each.peer for each in server.seen}) == 1
+        assert distribution.session.http.count == 1 + 3, "the first one was an attempt with TLS"
 
 
 # Probes
