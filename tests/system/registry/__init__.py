@@ -1,0 +1,1 @@
+"""The registry session against real registries."""
