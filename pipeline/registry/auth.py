@@ -84,17 +84,16 @@ TokenRequest = Callable[[str, Site, Url, str, Mapping[str, str], Body], Answer]
 class Authorizer:
     """The logins and tokens of one run. Thread-safe."""
 
-    def __init__(self, access: Access, request: TokenRequest) -> None:
+    def __init__(self, access: Access) -> None:
         self._access = access
-        self._request = request
         self._lock = threading.Lock()
         self._grants: dict[tuple[str, str, str], _Grant] = {}
         self._challenges: dict[str, Challenge] = {}
         """By host: the last one whose scope was the one that we would have asked for."""
         self._logins: dict[str, Login | None] = {}
 
-    def known(self, site: Site, scope: str) -> str:
-        """What to send with a first request; empty where that is nothing. May ask for a token."""
+    def known(self, site: Site, scope: str, request: TokenRequest) -> str:
+        """What to send with a first request; empty where that is nothing. May ``request`` a token."""
         grant = self._grant(site, scope)
         if grant.is_valid:
             return grant.header
@@ -102,16 +101,16 @@ class Authorizer:
             login = self._login(site)
             return basic(login) if login is not None and not login.token else ""
         challenge = self._challenges.get(site.host)
-        return self._renew(grant, "", site, scope, challenge) if challenge else ""
+        return self._renew(grant, "", site, scope, challenge, request) if challenge else ""
 
-    def answer(self, site: Site, scope: str, header: str, refused: str) -> str:
+    def answer(self, site: Site, scope: str, header: str, refused: str, request: TokenRequest) -> str:
         """What to send after a 401 whose ``WWW-Authenticate`` is ``header``; ``refused`` was sent. Empty: nothing helps."""
         challenges = list(parse_challenges(header))
         chosen = next((each for kind in ("bearer", "basic") for each in challenges if each.scheme == kind), None)
         if chosen is None:
             return ""
         grant = self._grant(site, scope)
-        fresh = self._renew(grant, refused, site, scope, chosen)
+        fresh = self._renew(grant, refused, site, scope, chosen, request)
         if chosen.scheme == "basic" or chosen.parameters.get("scope", scope) == scope:
             # Of another repository, it would ask for that one's scope.
             unscoped = {name: value for name, value in chosen.parameters.items() if name != "scope"}
@@ -123,7 +122,7 @@ class Authorizer:
         with self._lock:
             return self._grants.setdefault((site.host, site.login_name, scope), _Grant())
 
-    def _renew(self, grant: _Grant, refused: str, site: Site, scope: str, challenge: Challenge) -> str:
+    def _renew(self, grant: _Grant, refused: str, site: Site, scope: str, challenge: Challenge, request: TokenRequest) -> str:
         with grant.lock:
             if grant.is_valid and grant.header != refused:
                 return grant.header  # another worker was quicker
@@ -133,7 +132,7 @@ class Authorizer:
                 grant.ends = float("inf")
             else:
                 grant.scope = challenge.parameters.get("scope") or grant.scope or scope
-                grant.header, lifetime = self._token(site, challenge, grant.scope, login)
+                grant.header, lifetime = self._token(site, challenge, grant.scope, login, request)
                 grant.ends = time.monotonic() + lifetime * (1 - SLACK)
             return grant.header
 
@@ -145,7 +144,9 @@ class Authorizer:
         with self._lock:
             return self._logins.setdefault(site.login_name, found)
 
-    def _token(self, site: Site, challenge: Challenge, scope: str, login: Login | None) -> tuple[str, float]:
+    def _token(
+        self, site: Site, challenge: Challenge, scope: str, login: Login | None, request: TokenRequest
+    ) -> tuple[str, float]:
         """``Bearer …`` and the seconds for which it is good. Raises RegistryError."""
         service = challenge.parameters.get("service", "")
         what = f"{site.key} gives no token for {service or scope or 'it'}"
@@ -165,13 +166,13 @@ class Authorizer:
             # An identity token is not a password: it is exchanged (RFC 6749, "Refreshing an Access Token").
             form = {**query, "scope": scope, "grant_type": "refresh_token", "client_id": AGENT, "refresh_token": login.token}
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = self._request("POST", site, url, what, headers, urlencode(form).encode())
+            answer = request("POST", site, url, what, headers, urlencode(form).encode())
         else:
             if login is not None:
                 query["account"] = login.user
             pairs = [*query.items(), *(("scope", each) for each in scope.split())]
             address = url._replace(target=f"{url.target}{'&' if '?' in url.target else '?'}{urlencode(pairs)}")
-            answer = self._request("GET", site, address, what, {"Authorization": basic(login)} if login else {}, None)
+            answer = request("GET", site, address, what, {"Authorization": basic(login)} if login else {}, None)
         return _parse_token(answer, what)
 
 

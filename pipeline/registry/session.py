@@ -63,7 +63,7 @@ class Session:
         self.quota: QuotaWatch | None = None
         self._access = access
         self._certificates = Certificates(access.cert_dir)
-        self._authorizer = Authorizer(access, self._request_token)
+        self._authorizer = Authorizer(access)
         self._schemes: dict[str, str] = {}
 
     def ask(
@@ -176,14 +176,14 @@ class Session:
         first_byte: float = FIRST_BYTE_TIME,
     ) -> Response:
         """The response to a request with a login or a token, where the registry wants one. Raises RegistryError after a 401."""
-        sent = self._authorizer.known(site, scope)
+        sent = self._authorizer.known(site, scope, self._request_token)
         response = self._by_scheme(method, site, path, _with(headers, sent), body, whole, first_byte)
         if response.status != 401:
             return response
         # Read before anything else is asked, so that who asks holds one connection at a time.
         with response:
             answer = response.read()
-        fresh = self._authorizer.answer(site, scope, response.headers.get("www-authenticate", ""), sent)
+        fresh = self._authorizer.answer(site, scope, response.headers.get("www-authenticate", ""), sent, self._request_token)
         if not fresh:
             self.check(site, answer, what)
         return self._by_scheme(method, site, path, _with(headers, fresh), body, whole, first_byte)
