@@ -71,6 +71,8 @@ class _Grant:
     ends: float = 0.0
     scope: str = ""
     """The one of the registry's own challenge."""
+    has_worked: bool = False
+    """Whether the registry has accepted such a header before."""
 
     @property
     def is_valid(self) -> bool:
@@ -117,6 +119,14 @@ class Authorizer:
             self._challenges[site.host] = Challenge(chosen.scheme, unscoped)
         # A password that was refused is wrong; a token may be good now.
         return "" if fresh == refused and chosen.scheme == "basic" else fresh
+
+    def accepted(self, site: Site, scope: str) -> None:
+        """Remember that what was sent for the scope was good."""
+        self._grant(site, scope).has_worked = True
+
+    def has_worked(self, site: Site, scope: str) -> bool:
+        """Whether something that was sent for the scope was good."""
+        return self._grant(site, scope).has_worked
 
     def _grant(self, site: Site, scope: str) -> _Grant:
         with self._lock:

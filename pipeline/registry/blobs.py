@@ -19,6 +19,7 @@ from pipeline.core.reference import Reference
 from pipeline.registry.http import UPLOAD_TIME, Response
 from pipeline.registry.http_message import Upload
 from pipeline.registry.registries_conf import Endpoint
+from pipeline.registry.retry import WrongBytes
 from pipeline.registry.routes import Routes, scope, site
 from pipeline.registry.session import Session
 
@@ -64,6 +65,21 @@ class Blobs:
         assert response is not None, "the last endpoint gives it or raises"
         with response:
             yield _stream(response, reference, offset)
+
+    def small(self, repository: Reference, digest: Digest) -> bytes:
+        """A blob no larger than a manifest may be, a config say, whole and checked. Raises RegistryError, ContentError."""
+        reference = repository.by_digest(digest)
+
+        def attempt() -> bytes:
+            response = self._routes.first(reference, lambda endpoint: self._get(endpoint, reference, digest, 0))
+            assert response is not None, "the last endpoint gives it or raises"
+            with response:
+                data = response.read().data
+            if Digest.of(data, digest.algorithm) != digest:
+                raise WrongBytes(f"{reference}: the bytes that came do not match")
+            return data
+
+        return self._session.attempts.until_it_works(repository.registry, reference, attempt)
 
     def has(self, repository: Reference, digest: Digest, size: int) -> bool:
         """Whether the registry can give the blob: proved by its last byte, as some claim to have what they lost."""

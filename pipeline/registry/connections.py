@@ -72,7 +72,10 @@ class Connection:
         # With a socket it does not connect; Wire has all that it asks of one.
         self._http.sock = self.wire
 
-    def request(self, method: str, url: Url, headers: Mapping[str, str], body: Body) -> http.client.HTTPResponse:
+    def request(
+        self, method: str, url: Url, headers: Mapping[str, str], body: Body, patience: float
+    ) -> http.client.HTTPResponse:
+        """Send a request; the head of the response, which must come within ``patience`` seconds from then on."""
         self.is_good = False
         more = {"Host": url.authority, "Accept-Encoding": "identity"}
         target = url.target
@@ -89,6 +92,7 @@ class Connection:
             # Who refuses an upload may say why before it is over.
             if not body:
                 raise
+        self.wire.deadline = min(self.wire.deadline, time.monotonic() + patience)
         return self._http.getresponse()
 
     def close(self) -> None:

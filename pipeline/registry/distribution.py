@@ -15,15 +15,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from pipeline.core.bundle import Access
-from pipeline.core.errors import ContentError
 from pipeline.core.interruption import Interruption
-from pipeline.core.oci import MAX_MANIFEST_SIZE, Digest
+from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.blobs import Blobs, BlobStream
 from pipeline.registry.manifests import ManifestHead, Manifests
 from pipeline.registry.referrer_lists import Listed, ReferrerLists
 from pipeline.registry.registries_conf import Endpoint
-from pipeline.registry.retry import Attempts, WrongBytes
+from pipeline.registry.retry import Attempts
 from pipeline.registry.routes import Routes, scope, site
 from pipeline.registry.session import QuotaWatch, Session
 
@@ -111,22 +110,9 @@ class Distribution:
         """
         return self._blobs.open(repository, digest, offset)
 
-    def blob(self, repository: Reference, digest: Digest, limit: int = MAX_MANIFEST_SIZE) -> bytes:
-        """A small blob, a config say, whole and checked. Raises RegistryError, ContentError."""
-
-        def attempt() -> bytes:
-            with self.open_blob(repository, digest) as stream:
-                data = bytearray()
-                buffer = memoryview(bytearray(1 << 16))
-                while count := stream.readinto(buffer):
-                    data += buffer[:count]
-                    if len(data) > limit:
-                        raise ContentError(f"{repository.by_digest(digest)} is larger than {limit:,} bytes")
-            if Digest.of(bytes(data), digest.algorithm) != digest:
-                raise WrongBytes(f"{repository.by_digest(digest)}: the bytes that came do not match")
-            return bytes(data)
-
-        return self.attempts.until_it_works(repository.registry, repository.by_digest(digest), attempt)
+    def blob(self, repository: Reference, digest: Digest) -> bytes:
+        """A small blob (4 MiB at the most), a config say, whole and checked. Raises RegistryError, ContentError."""
+        return self._blobs.small(repository, digest)
 
     def has_blob(self, repository: Reference, digest: Digest, size: int) -> bool:
         """Whether the registry can give a blob of ``size`` bytes: proved by its last byte."""

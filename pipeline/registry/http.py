@@ -74,7 +74,8 @@ class Response:
         self._stack.close()
 
     def read(self) -> Answer:
-        """The whole answer. Raises RegistryError for one that is larger than a manifest may be."""
+        """The whole answer. Raises RegistryError for one that is larger than a manifest may be, or takes too long."""
+        self._line.wire.deadline = min(self._line.wire.deadline, time.monotonic() + SMALL_ANSWER_TIME)
         data = bytearray()
         buffer = memoryview(bytearray(1 << 16 if self.length is None else min(self.length, MAX_MANIFEST_SIZE) + 1))
         while count := self.readinto(buffer):
@@ -151,8 +152,8 @@ class Http:
     ) -> Response:
         """The response to one request. ``tls`` is the context for https.
 
-        ``whole`` is the limit in seconds for all of it; without one, ``first_byte`` for the head and ``NEXT_BYTE_TIME`` then.
-        Raises RegistryError, Interrupted.
+        ``first_byte`` is the limit in seconds for the head, once the request is sent; ``whole`` the one for everything. Without
+        that, the body must not stand still for ``NEXT_BYTE_TIME``. Raises RegistryError, Interrupted.
         """
         started = time.monotonic()
         with self._lock:
@@ -165,14 +166,15 @@ class Http:
             stack.callback(self._give_back, line)
             stack.enter_context(self._interruption.stopping(line.wire.shut))
             try:
-                response = line.request(method, url, {"User-Agent": AGENT, **headers}, body)
+                response = line.request(method, url, {"User-Agent": AGENT, **headers}, body, first_byte)
             except Exception as error:
                 stack.close()
                 self._interruption.check()
                 if not is_fresh and method in ("GET", "HEAD") and isinstance(error, (ConnectionError, ssl.SSLEOFError)):
                     continue  # it was closed while nobody looked
                 line.fail(error, url.authority)
-            line.wire.patience = NEXT_BYTE_TIME if whole is None else first_byte
+            if whole is None:
+                line.wire.patience, line.wire.deadline = NEXT_BYTE_TIME, math.inf
             log.debug("%s %s: %d, %.2f s", method, redact(str(url)), response.status, time.monotonic() - started)
             return Response(response, line, url.authority, stack)
 

@@ -30,6 +30,13 @@ class WrongBytes(RegistryError):
         super().__init__(message, Cause.NETWORK)
 
 
+class TokenRefused(RegistryError):
+    """A token that was fetched a moment ago is refused where others were accepted before: another one may be good."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Cause.UNAUTHORIZED)
+
+
 class Attempts:
     """How often, and when, one run asks. Thread-safe."""
 
@@ -48,7 +55,7 @@ class Attempts:
             try:
                 result = attempt()
             except RegistryError as error:
-                if not error.cause.can_pass:
+                if not error.cause.can_pass and not isinstance(error, TokenRefused):
                     self.throttle.answered(registry)
                     raise
                 if isinstance(error, WrongBytes):

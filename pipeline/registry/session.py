@@ -28,7 +28,7 @@ from pipeline.registry.auth import Authorizer, Site
 from pipeline.registry.connections import NotTls, Unreachable
 from pipeline.registry.http import FIRST_BYTE_TIME, SMALL_ANSWER_TIME, Http, Response
 from pipeline.registry.http_message import Answer, Body, Url
-from pipeline.registry.retry import LONGEST_WAIT, Attempts, WrongBytes
+from pipeline.registry.retry import LONGEST_WAIT, Attempts, TokenRefused, WrongBytes
 from pipeline.registry.throttle import GivenUp
 from pipeline.registry.tls import Certificates
 
@@ -179,6 +179,8 @@ class Session:
         sent = self._authorizer.known(site, scope, self._request_token)
         response = self._by_scheme(method, site, path, _with(headers, sent), body, whole, first_byte)
         if response.status != 401:
+            if sent:
+                self._authorizer.accepted(site, scope)
             return response
         # Read before anything else is asked, so that who asks holds one connection at a time.
         with response:
@@ -186,7 +188,13 @@ class Session:
         fresh = self._authorizer.answer(site, scope, response.headers.get("www-authenticate", ""), sent, self._request_token)
         if not fresh:
             self.check(site, answer, what)
-        return self._by_scheme(method, site, path, _with(headers, fresh), body, whole, first_byte)
+        response = self._by_scheme(method, site, path, _with(headers, fresh), body, whole, first_byte)
+        if response.status != 401:
+            self._authorizer.accepted(site, scope)
+        elif self._authorizer.has_worked(site, scope):
+            response.close()
+            raise TokenRefused(f"{what}: {Cause.UNAUTHORIZED.value} (a token of a moment ago is refused)")
+        return response
 
     def _by_scheme(
         self, method: str, site: Site, path: str, headers: Mapping[str, str], body: Body, whole: float | None, first_byte: float
@@ -199,7 +207,7 @@ class Session:
             try:
                 response = self._follow(method, site, f"{scheme}://{site.host}", path, headers, body, whole, first_byte)
             except RegistryError as error:
-                if scheme == schemes[-1]:
+                if scheme == schemes[-1] or (isinstance(error, Unreachable) and ":" in site.host):
                     raise
                 over_tls = error
                 continue

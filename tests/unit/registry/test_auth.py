@@ -107,6 +107,26 @@ def test_a_token_that_is_refused_is_asked_for_anew() -> None:
         assert len(registry.tokens()) == 3
 
 
+def test_fresh_tokens_that_are_refused_are_tried_again() -> None:
+    """Within -retry, where the registry accepted others before: its servers may not agree yet."""
+    with TokenRegistry() as registry:
+        distribution = Distribution(Access(tls_verify=False, retries=1), Interruption(), connections=2)
+        name = parse(f"{registry.server.host}/app:v1")
+        assert distribution.head(name) is not None
+        registry.left["Bearer token0"] = 0
+        refused = iter([0, 1000])
+        before = registry.reply
+
+        def reply(request: Request) -> Reply:
+            if request.path.startswith("/token"):
+                registry.uses = next(refused)
+            return before(request)
+
+        registry.server.reply = reply
+        assert distribution.head(name) is not None
+        assert len(registry.tokens()) == 3
+
+
 def test_a_token_that_expires_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "SLACK", 1.0)
     with TokenRegistry(expires_in=300) as registry:

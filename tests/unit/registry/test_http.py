@@ -144,6 +144,12 @@ def test_a_byte_now_and_then_is_not_an_answer(client: Http, head: bytes) -> None
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "])
+def test_the_head_of_a_blob_has_a_limit(client: Http, head: bytes) -> None:
+    with talking(dripping(head)) as host, pytest.raises(RegistryError, match="no data came any more"):
+        client.send("GET", url(host), None, {}, whole=None, first_byte=0.4)
+
+
 def test_a_blob_may_drip_but_not_stall(client: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "NEXT_BYTE_TIME", 0.4)
 
