@@ -177,6 +177,8 @@ class SaveContext(Actions):
         destination = self.bundle.output.destination
         self.cache.prepare()
         self.cache.clean_up()
+        if self.bundle.access.via == "skopeo":
+            files.remove(self.cache.partials)  # it begins each blob anew
         split.roll_forward(self.state, self.no_readers)
         compress.remove_leftovers(self.state, self.bundle)
         for path in (self.bundle.failed_list, self.bundle.output.checksum_file, self.bundle.lock_file, destination):

@@ -71,6 +71,7 @@ def access(settings: Settings) -> Access:
         settings.switch("tls-verify"),
         settings.number("retry"),
         settings.optional_path("require-signed"),
+        settings.text("via"),
     )
 
 

@@ -107,6 +107,7 @@ SETTINGS = (
         1,
         f"job number, async mode if larger than 1, maximum is {bundle.MAX_JOBS}",
         key="jobs",
+        choices=("auto",),
         minimum=1,
         maximum=bundle.MAX_JOBS,
         dump=lambda made: made.jobs,
@@ -218,6 +219,13 @@ SETTINGS = (
         minimum=0,
         dump=lambda made: made.access.retries,
     ),
+    Setting(
+        "via",
+        "auto",
+        "who fetches layers: 'auto' is image-tools where it can, which resumes them; 'skopeo' is skopeo alone",
+        choices=("auto", "skopeo"),
+        dump=lambda made: made.access.via,
+    ),
 )
 KEYS: Mapping[str, Setting] = {setting.setting: setting for setting in SETTINGS}
 """The settings by their keys."""
@@ -248,7 +256,8 @@ class Settings:
         return str(self._given.get(key, KEYS[key].default))
 
     def number(self, key: str) -> int:
-        return int(self._given.get(key, KEYS[key].default))
+        value = self._given.get(key, KEYS[key].default)
+        return bundle.AUTO_JOBS if value == "auto" else int(value)
 
     def switch(self, key: str) -> bool:
         return bool(self._given.get(key, KEYS[key].default))

@@ -28,6 +28,8 @@ DEFAULT_FAILED_LIST = "save-failed.txt"
 DEFAULT_PART_SIZE = "2G"
 DEFAULT_RETRIES = 3
 MAX_JOBS = 20
+AUTO_JOBS = 10
+"""What ``-j auto`` stands for."""
 
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
 KNOWN_ARCHITECTURES = frozenset(

@@ -139,7 +139,8 @@ def test_bash_completes_values() -> None:
     assert complete("save", "-debug", "-progress", "") == ["auto", "rich", "plain", "none"]
     assert sorted(complete("save", "-f", "li")) == ["list one.txt", "lists"]
     assert complete("save", "-cache", "li") == ["lists"]
-    assert complete("save", "-j", "") == []
+    assert complete("save", "-j", "") == ["auto"]
+    assert complete("save", "-retry", "") == []
     assert complete("save", "li") == []
     assert "lists" in complete("ls", "li")
 

@@ -233,3 +233,11 @@ def test_a_partial_file_is_pruned(proxy: FaultProxy, large: PushedImage) -> None
     assert result.code == 0 and "temporary" in result.stdout
     assert not PARTIAL.exists()
     assert not ARCHIVE.exists()
+
+
+def test_skopeo_alone(proxy: FaultProxy, large: PushedImage) -> None:
+    """``-via skopeo``: what our own HTTP left is of no use to it, and it asks for no ranges."""
+    digest = partial_of(proxy, large)
+    saved([large.via(proxy.host)], "-via", "skopeo")
+    assert blob_requests(proxy, digest) == [0]
+    assert is_whole(digest)

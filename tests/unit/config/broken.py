@@ -92,7 +92,7 @@ WRONG = (
         bundle.yaml:5:5: unknown key 'compres': did you mean 'compress'?
         bundle.yaml:6:29: unknown key 'archs': did you mean 'arch'?
         bundle.yaml:7:5: unknown key 'frobnicate': valid are description, images, arch, os, source, jobs, cache, destination, \
-compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-verify, referrers, referrer-types, require-signed, quota, retry
+compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-verify, referrers, referrer-types, require-signed, quota, retry, via
         """,
         by_schema=True,
     ),
@@ -111,7 +111,7 @@ compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-
             images: nginx
         """,
         """
-        bundle.yaml:2:9: 'jobs' is a whole number, not '4'; leave out the quotes
+        bundle.yaml:2:9: 'jobs' is a whole number or auto, not '4'; leave out the quotes
         bundle.yaml:3:15: 'tls-verify' is true or false, not 'yes'
         bundle.yaml:4:10: 'retry' is a whole number, not 'some'
         bundle.yaml:5:14: a text is needed here, not '1.5', which YAML takes for a number; put it in quotes

@@ -154,6 +154,7 @@ def test_every_setting(work: Path) -> None:
             referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]
             require-signed: policy.json
             quota: wait
+            via: skopeo
             images: [nginx:1.25]
         """
     assert set(yaml.safe_load(text)["bundles"]["all"]) == {"description", "images", *KEYS} - {"part"}
@@ -166,7 +167,7 @@ def test_every_setting(work: Path) -> None:
     output = bundle.output
     assert (output.compression, output.destination) == (Compression.ZSTD, work / "out/all.tar.zst")
     assert (output.level, output.part_size) == (12, 3900 * 1024**2)
-    assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json")
+    assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json", "skopeo")
     asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
     assert (bundle.referrers, image.referrers) == (asked, asked)
     assert bundle.lock_file == work / "all.lock.yaml"
@@ -240,7 +241,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sources(second) == ["mirror.example.com/library/nginx:latest", "mirror.example.com/library/redis:4"]
     assert (second.jobs, second.access.tls_verify) == (4, False)
     monkeypatch.setenv("JOBS", "many")
-    with pytest.raises(InputError, match=r"'jobs' is a whole number, not 'many', which is what \$\{JOBS\} stands for"):
+    with pytest.raises(InputError, match=r"'jobs' is a whole number or auto, not 'many', which is what \$\{JOBS\} stands for"):
         read(text)
 
 
