@@ -24,6 +24,7 @@ THIN = 0.8
 _KINDS = {
     "resolve": "resolve",
     "referrers": "resolve",
+    "fetch": "fetch",
     "copy": "copy",
     "index": "index",
     "tar": "pack",

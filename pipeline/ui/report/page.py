@@ -28,7 +28,7 @@ _VERDICTS = {
     "planned": "a plan; nothing was fetched",
 }
 _TILES = {"own": "in one image only", "few": "shared by a few images", "many": "shared by more than four", "rest": "the rest"}
-_WORK = {"resolve": "resolve", "copy": "copy", "index": "index", "pack": "pack", "failed": "failed"}
+_WORK = {"resolve": "resolve", "fetch": "fetch", "copy": "copy", "index": "index", "pack": "pack", "failed": "failed"}
 
 
 def html(report: Report) -> str:
@@ -49,7 +49,7 @@ def html(report: Report) -> str:
         subject=_subject,
         timeline=timeline(report),
         work=_WORK,
-        slowest=_slowest_copies(report),
+        slowest=_slowest(report),
         rate=_rate,
     )
 
@@ -97,9 +97,9 @@ def _subject(image: ImageReport, referrer: ReferrerReport) -> str:
     return names.get(referrer.subject, referrer.subject)
 
 
-def _slowest_copies(report: Report) -> list[Task]:
-    copies = (task for task in report.tasks if task.name.startswith("copy:"))
-    return sorted(copies, key=lambda task: task.start - task.end)[:SLOWEST]
+def _slowest(report: Report) -> list[Task]:
+    work = (task for task in report.tasks if task.name.startswith(("fetch:", "copy:")))
+    return sorted(work, key=lambda task: task.start - task.end)[:SLOWEST]
 
 
 def _rate(task: Task) -> str:
