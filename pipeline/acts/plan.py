@@ -1,6 +1,6 @@
 """Between act 1 and act 2: what must be fetched, what is here already, does the disk have room?
 
-In come the choices that act 1 made, out goes a ``Plan``. Nothing is fetched and nothing written.
+Takes the choices that act 1 made, returns a ``Plan``. Fetches nothing and writes nothing.
 """
 
 from __future__ import annotations

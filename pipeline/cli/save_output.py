@@ -35,22 +35,22 @@ def print_summary(run: Save, report_file: Path | None, how_to_go_on: str) -> Non
     context, result = run.context, run.result
     terminal.print_summary(
         terminal.Summary(
-            context.bundle,
-            len(result.listed),
-            len(result.reused),
-            plan.make_plan(context.cache, result.saved),
-            result.failures,
-            context.fetched,
-            context.tracker.seconds,
-            result.repacked,
-            result.finished.files if result.finished else (),
-            result.kept,
-            report_file,
-            how_to_go_on,
-            result.verified,
-            _lost(result),
-            result.replaced,
-            tuple(each.advice for each in result.shortages),
+            bundle=context.bundle,
+            saved=len(result.listed),
+            reused=len(result.reused),
+            plan=plan.make_plan(context.cache, result.saved),
+            failures=result.failures,
+            fetched=context.fetched,
+            seconds=context.tracker.seconds,
+            repacked=result.repacked,
+            files=result.finished.files if result.finished else (),
+            kept=result.kept,
+            report=report_file,
+            how_to_go_on=how_to_go_on,
+            verified=result.verified,
+            lost=_lost(result),
+            replaced=result.replaced,
+            advice=tuple(each.advice for each in result.shortages),
         )
     )
 
@@ -59,19 +59,19 @@ def write_report(run: Save, path: Path, *, planned: bool = False) -> None:
     """Write the report of the run, or of what it would do."""
     context, result = run.context, run.result
     about = collect.Run(
-        context.bundle,
-        context.cache,
-        context.state,
-        result.saved,
-        frozenset(result.reused),
-        result.failures,
-        result.finished.files if result.finished else (),
-        context.fetched,
-        result.repacked,
-        result.kept,
-        planned,
-        context.tracker,
-        result.verified,
+        bundle=context.bundle,
+        cache=context.cache,
+        state=context.state,
+        chosen=result.saved,
+        reused=frozenset(result.reused),
+        failures=result.failures,
+        files=result.finished.files if result.finished else (),
+        fetched=context.fetched,
+        repacked=result.repacked,
+        kept=result.kept,
+        planned=planned,
+        tracker=context.tracker,
+        verified=result.verified,
     )
     report.write(collect.collect(about), path)
 

@@ -1,6 +1,6 @@
 """YAML text as nodes that know their place, and all that is wrong with it at once.
 
-In comes the text of a file, out go PyYAML's nodes. Whoever reads them asks here for mappings, lists and texts; what does not
+Takes the text of a file, returns PyYAML's nodes. Whoever reads them asks here for mappings, lists and texts; what does not
 fit is collected in ``problems``, as ``file:line:column: what is wrong``. Promises: no text makes it hang or raise (aliases
 are shared, merge keys flattened once for each mapping), and nothing that YAML takes for a number, a date or a truth value
 passes for a text.

@@ -30,7 +30,7 @@ class ListedPlatform:
     is_attestation: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ListedReferrer:
     """What came along with an image: ``subject`` is the digest that it refers to; without a ``tag``, by a field of its own."""
 
@@ -43,7 +43,7 @@ class ListedReferrer:
     """Of a sigstore bundle: its predicate type, which says what it is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ListedImage:
     """``size`` counts each blob of the image once; ``shared`` is how much of that other images have too. What came along with
     it does not count.
@@ -60,7 +60,7 @@ class ListedImage:
     """Why nothing more can be told; empty where it can."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """``size`` counts each blob once, ``total`` as often as images have it."""
 
@@ -105,7 +105,16 @@ def make_listing(contents: Contents) -> Listing:
     )
     store = contents.store
     total = sum(sizes[digest] * number for digest, number in users.items())
-    return Listing(store.place, store.kind, images, len(sizes), sum(sizes.values()), total, contents.problems, len(along))
+    return Listing(
+        source=store.place,
+        kind=store.kind,
+        images=images,
+        blobs=len(sizes),
+        size=sum(sizes.values()),
+        total=total,
+        problems=contents.problems,
+        referrers=len(along),
+    )
 
 
 def _look_at(contents: Contents, image: BundledImage) -> tuple[ListedImage, dict[Digest, int]]:
@@ -117,8 +126,17 @@ def _look_at(contents: Contents, image: BundledImage) -> tuple[ListedImage, dict
         media_type = contents.parse(top.digest).media_type
         platforms = tuple(_platform(contents, entry) for entry in contents.platforms(top))
     except ContentError as error:
-        return ListedImage(name, top.digest, top.media_type, referrers=referrers, problem=error.message), {}
-    return ListedImage(name, top.digest, media_type, platforms, sum(sizes.values()), referrers=referrers), sizes
+        return ListedImage(
+            reference=name, digest=top.digest, media_type=top.media_type, referrers=referrers, problem=error.message
+        ), {}
+    return ListedImage(
+        reference=name,
+        digest=top.digest,
+        media_type=media_type,
+        platforms=platforms,
+        size=sum(sizes.values()),
+        referrers=referrers,
+    ), sizes
 
 
 def _sizes(contents: Contents, held: BundledImage) -> dict[Digest, int]:
@@ -133,7 +151,14 @@ def _referrer(contents: Contents, held: BundledImage) -> ListedReferrer:
     artifact_type = str(held.descriptor.raw.get("artifactType", ""))
     size = sum(_sizes(contents, held).values())
     predicate = _predicate(contents, held.descriptor.digest)
-    return ListedReferrer(artifact_type, held.descriptor.digest, held.subject, held.reference.tag, size, predicate)
+    return ListedReferrer(
+        artifact_type=artifact_type,
+        digest=held.descriptor.digest,
+        subject=held.subject,
+        tag=held.reference.tag,
+        size=size,
+        predicate=predicate,
+    )
 
 
 def _predicate(contents: Contents, digest: Digest) -> str:

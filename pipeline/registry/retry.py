@@ -1,7 +1,8 @@
 """Asking a registry again, in one way for whoever asks: skopeo or our own HTTP.
 
-In comes an attempt, out goes its result. Promises: what can pass is tried again with growing pauses, what cannot is not; a
-registry that says "too many requests" is left alone by all workers together; bytes that are wrong twice are an answer.
+Takes an attempt, a function, and returns its result. Guarantees: what can pass is tried again with growing pauses, what cannot
+is not; a registry that says "too many requests" is left alone by all workers together; bytes that are wrong twice are an
+answer.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ class Fault:
     breaks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """``size`` is in bytes. ``checksums`` counts the files that a checksum file speaks of; None where there is no such file."""
 

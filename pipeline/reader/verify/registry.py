@@ -46,7 +46,14 @@ def compare(
     for found in in_parallel(of_image, contents.bundled, jobs):
         faults += found
     referrers = len(contents.along)
-    return Report(contents.store.place, len(contents.bundled) - referrers, 0, 0, tuple(faults), referrers=referrers)
+    return Report(
+        source=contents.store.place,
+        images=len(contents.bundled) - referrers,
+        blobs=0,
+        size=0,
+        faults=tuple(faults),
+        referrers=referrers,
+    )
 
 
 def lacking(

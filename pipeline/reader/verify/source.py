@@ -34,7 +34,15 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     except ArchiveError as error:
         faults = [*(sums.mismatches() if sums else ()), Fault(path.name, error.message)]
         faults += sums.compare(lambda size: interruption.check()) if sums else ()
-        return Report(str(path), 0, 0, volumes.size, tuple(faults), sums.count if sums else None, is_readable=False)
+        return Report(
+            source=str(path),
+            images=0,
+            blobs=0,
+            size=volumes.size,
+            faults=tuple(faults),
+            checksums=sums.count if sums else None,
+            is_readable=False,
+        )
     return _look_at(path, store, sums, jobs, interruption)
 
 
@@ -53,13 +61,13 @@ def _look_at(path: Path, store: Store, sums: Checksums | None, jobs: int, interr
     unique = tuple(dict.fromkeys(faults))
     held, referrers = (len(contents.bundled), len(contents.along)) if contents else (0, 0)
     return Report(
-        str(path),
-        held - referrers,
-        len(blobs),
-        size,
-        unique,
-        sums.count if sums else None,
-        referrers,
+        source=str(path),
+        images=held - referrers,
+        blobs=len(blobs),
+        size=size,
+        faults=unique,
+        checksums=sums.count if sums else None,
+        referrers=referrers,
         is_readable=contents is not None,
     )
 

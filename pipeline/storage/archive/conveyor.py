@@ -70,7 +70,7 @@ class Scan:
         return self._hash.hexdigest() == self.digest.hex
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Piece:
     """A stretch of the stream on its way. ``content`` is what ``scan`` has to hash; ``is_last``: then the file is complete."""
 

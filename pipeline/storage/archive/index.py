@@ -111,7 +111,7 @@ class Samples:
         return sample_hash(data) == self.hashes[number * _SAMPLE_HASH_LENGTH :][:_SAMPLE_HASH_LENGTH]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArchiveIndex:
     """All that ``archive-index.json`` says."""
 
@@ -155,13 +155,13 @@ class ArchiveIndex:
             if not 0 < _natural(chunk_size) <= CHUNK_SIZE:
                 raise ValueError(f"chunks of {chunk_size} bytes")
             index = cls(
-                framing.codec,
-                _name(document["root"]),
-                chunk_size,
-                {Digest.parse(d): _blob_from_json(e, framing, chunk_size) for d, e in document["blobs"].items()},
-                tuple(_frame_from_json(frame, framing) for frame in metadata["frames"]),
-                {_name(path): _file_from_json(file) for path, file in metadata["files"].items()},
-                Samples(_positive(samples["step"]), bytes.fromhex(samples["hashes"])),
+                codec=framing.codec,
+                root=_name(document["root"]),
+                chunk_size=chunk_size,
+                blobs={Digest.parse(d): _blob_from_json(e, framing, chunk_size) for d, e in document["blobs"].items()},
+                frames=tuple(_frame_from_json(frame, framing) for frame in metadata["frames"]),
+                files={_name(path): _file_from_json(file) for path, file in metadata["files"].items()},
+                samples=Samples(_positive(samples["step"]), bytes.fromhex(samples["hashes"])),
             )
         except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
             raise FrameError(f"the archive index cannot be read ({error})") from error
@@ -182,7 +182,7 @@ class ArchiveIndex:
             _check_apart(parts, limit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trailer:
     """Where the index lies (``offset``, ``length``: compressed; ``size``, ``sha256``: its content), and how long the whole
     stream is, with the trailer.
@@ -207,7 +207,7 @@ class Trailer:
         if start < 0 or len(tail) - start < _TRAILER.size:
             return None
         _, version, stream_size, offset, length, size, sha256 = _TRAILER.unpack_from(tail, start)
-        trailer = cls(stream_size, offset, length, size, sha256, version)
+        trailer = cls(stream_size=stream_size, offset=offset, length=length, size=size, sha256=sha256, version=version)
         return trailer if tail == trailer.to_frame(framing) else None
 
 

@@ -196,7 +196,7 @@ class _Packer:
         batch, self._batch, self._batch_size = self._batch, [], 0
         if batch:
             slot = self._conveyor.take_slot()
-            self._conveyor.put(Piece(slot, self._conveyor.submit(partial(_encode_batch, batch))))
+            self._conveyor.put(Piece(slot=slot, output=self._conveyor.submit(partial(_encode_batch, batch))))
 
     # Large blobs: on the belt piece by piece.
 
@@ -212,7 +212,7 @@ class _Packer:
             output, content = pieces.lay_out(slot, position)
             self._read_into(file, slot, content)
             position += sum(map(len, content))
-            piece = Piece(slot, [(section, [*start, output])], scan, content)
+            piece = Piece(slot=slot, output=[(section, [*start, output])], scan=scan, content=content)
             if position == member.size:
                 piece.is_last = True
                 piece.end = lambda scan: [(section, [self._framing.stored_end(scan.checksum, member.size)])]
@@ -228,13 +228,15 @@ class _Packer:
             data = bytearray(min(CHUNK_SIZE, member.size - start))
             self._read_into(file, slot, [memoryview(data)])
             output = self._conveyor.submit(partial(_pack_chunk, section, self._framing, data, self._level))
-            self._conveyor.put(Piece(slot, output, scan, [data], start + len(data) == member.size))
+            self._conveyor.put(
+                Piece(slot=slot, output=output, scan=scan, content=[data], is_last=start + len(data) == member.size)
+            )
 
     def _read_into(self, file: SourceFile, slot: bytearray, views: list[memoryview]) -> None:
         try:
             file.read_into(views)
         except DamagedFile:
-            self._conveyor.put(Piece(slot))
+            self._conveyor.put(Piece(slot=slot))
             raise
 
     # The end
@@ -251,23 +253,29 @@ class _Packer:
         after = framing.pack(padding + tar_header.end_of_archive(tar_size), self._level)
         offset = self._writer.position + len(before)
         stream_size = offset + len(index) + len(after) + archive_index.trailer_size(framing)
-        trailer = Trailer(stream_size, offset, len(index), len(content), hashlib.sha256(content).digest())
+        trailer = Trailer(
+            stream_size=stream_size,
+            offset=offset,
+            length=len(index),
+            size=len(content),
+            sha256=hashlib.sha256(content).digest(),
+        )
         output: Output = [(Section(), [before, index, after, trailer.to_frame(framing)])]
-        self._conveyor.put(Piece(self._conveyor.take_slot(), output))
+        self._conveyor.put(Piece(slot=self._conveyor.take_slot(), output=output))
 
     def _index(self) -> ArchiveIndex:
         """Everything is written, so it is known where it lies."""
         return ArchiveIndex(
-            self._framing.codec,
-            self._layout.root,
-            CHUNK_SIZE,
-            {
+            codec=self._framing.codec,
+            root=self._layout.root,
+            chunk_size=CHUNK_SIZE,
+            blobs={
                 digest: BlobEntry(section.offset, section.length, size, section.encoding, self._chunks(section))
                 for digest, (section, size) in self._blobs.items()
             },
-            tuple(MetadataFrame(s.offset, s.length, start, size) for s, start, size in self._frames),
-            self._files,
-            self._writer.samples(),
+            frames=tuple(MetadataFrame(s.offset, s.length, start, size) for s, start, size in self._frames),
+            files=self._files,
+            samples=self._writer.samples(),
         )
 
     def _chunks(self, section: Section) -> tuple[int, ...]:

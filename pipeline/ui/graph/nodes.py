@@ -35,7 +35,7 @@ class State(enum.Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A task. ``needs`` names those before it; ``image`` is its place among all images, -1 for act 3."""
 
@@ -106,7 +106,7 @@ def _add_image(
     item = known.get(image.reference)
     name = f"resolve:{image.reference}"
     state = State.DONE if item is not None else State.FAILED if failed else State.TO_DO
-    nodes.setdefault(name, Node(name, "resolve", str(image.reference), state, (), place))
+    nodes.setdefault(name, Node(name=name, kind="resolve", label=str(image.reference), state=state, needs=(), image=place))
     if item is not None:
         first = [resolve_tasks.resolve_task([(context, image)], ())]
         if image.referrers is not None:
@@ -121,8 +121,8 @@ def _add_image(
             _add(nodes, with_needs, place, str(each.image.reference), failed)
         return
     copy, index = f"copy:{image.reference}:?", f"index:{context.bundle.name}:{image.reference}"
-    nodes[copy] = Node(copy, "copy", "not known yet", State.TO_DO, (name,), place)
-    nodes[index] = Node(index, "index", str(image.reference), State.TO_DO, (copy,), place)
+    nodes[copy] = Node(name=copy, kind="copy", label="not known yet", state=State.TO_DO, needs=(name,), image=place)
+    nodes[index] = Node(name=index, kind="index", label=str(image.reference), state=State.TO_DO, needs=(copy,), image=place)
 
 
 def _add(nodes: dict[str, Node], made: Iterable[TaskDict], place: int, label: str, failed: bool = False) -> None:
@@ -139,7 +139,7 @@ def _add(nodes: dict[str, Node], made: Iterable[TaskDict], place: int, label: st
         state = State.DONE if ready and _is_done(task) else State.TO_DO
         if state is State.TO_DO and ready and failed:
             state = State.FAILED
-        nodes[name] = Node(name, task["basename"], _label(task, label), state, needs, place)
+        nodes[name] = Node(name=name, kind=task["basename"], label=_label(task, label), state=state, needs=needs, image=place)
 
 
 def _is_done(task: TaskDict) -> bool:

@@ -38,7 +38,7 @@ from pipeline.ui.terminal import harmless
 _ACTS = {"resolving": "resolve", "copying": "copy", "packing": "pack", "verifying": "verify"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A run that is over. ``planned`` when it was a ``-dry-run``; ``kept`` says why an earlier bundle stays."""
 
@@ -90,20 +90,20 @@ def collect(run: Run) -> Report:
     total = sum(blob.size for blob in blobs)
     unshared = sum(part.report.size for each in parts.values() for part in each)
     return Report(
-        VERSION,
-        f"image-tools {__version__}",
-        _outcome(run),
-        _text(run.kept.message if run.kept else "").replace(f"{run.bundle.output.destination.parent}/", ""),
-        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.tracker.started_at)),
-        round(time.time() - run.tracker.started_at, 3),
-        _text(run.bundle.output.destination.name),
-        run.bundle.output.compression.value,
-        _figures(run, len(blobs), total, unshared),
-        tuple(_acts(run, total)),
-        tuple(File(_text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
-        tuple(sorted(images, key=lambda image: image.m_id)),
-        blobs,
-        tuple(_tasks(run)),
+        version=VERSION,
+        tool=f"image-tools {__version__}",
+        outcome=_outcome(run),
+        note=_text(run.kept.message if run.kept else "").replace(f"{run.bundle.output.destination.parent}/", ""),
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.tracker.started_at)),
+        seconds=round(time.time() - run.tracker.started_at, 3),
+        bundle=_text(run.bundle.output.destination.name),
+        format=run.bundle.output.compression.value,
+        figures=_figures(run, len(blobs), total, unshared),
+        acts=tuple(_acts(run, total)),
+        files=tuple(File(_text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
+        images=tuple(sorted(images, key=lambda image: image.m_id)),
+        blobs=blobs,
+        tasks=tuple(_tasks(run)),
     )
 
 
@@ -125,7 +125,13 @@ def _part(run: Run, image: BundleImage, platform: PlatformImage) -> _Part:
             layers = tuple(str(layer.digest) for layer in manifest.layers if not layer.is_foreign)
     size = sum(blob.size for blob in blobs.values())
     name = _text(str(platform.platform))
-    return _Part(PlatformReport(platform.img_id, name, str(entry.digest), size, config, layers), blobs, kinds)
+    return _Part(
+        PlatformReport(
+            img_id=platform.img_id, platform=name, digest=str(entry.digest), size=size, config=config, layers=layers
+        ),
+        blobs,
+        kinds,
+    )
 
 
 def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[_Part], users: Mapping[Digest, int]) -> ImageReport:
@@ -136,17 +142,17 @@ def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[_Part], user
     with contextlib.suppress(ContentError):
         digest = digest if run.planned else image_entry(run.state, image).digest
     return ImageReport(
-        image.m_id,
-        _text(str(image.reference)),
-        _text(str(image.source)),
-        "planned" if run.planned else "reused" if image in run.reused else "saved",
-        "",
-        str(digest),
-        str(choice.top.digest),
-        sum(blob.size for blob in blobs.values()),
-        sum(blob.size for blob in blobs.values() if users[blob.digest] == 1),
-        tuple(part.report for part in parts[: len(choice.platforms)]),
-        tuple(_referrer(run, each) for each in chosen[1:]),
+        m_id=image.m_id,
+        reference=_text(str(image.reference)),
+        source=_text(str(image.source)),
+        status="planned" if run.planned else "reused" if image in run.reused else "saved",
+        reason="",
+        digest=str(digest),
+        source_digest=str(choice.top.digest),
+        size=sum(blob.size for blob in blobs.values()),
+        own_bytes=sum(blob.size for blob in blobs.values() if users[blob.digest] == 1),
+        platforms=tuple(part.report for part in parts[: len(choice.platforms)]),
+        referrers=tuple(_referrer(run, each) for each in chosen[1:]),
     )
 
 
@@ -159,7 +165,18 @@ def _referrer(run: Run, each: ChosenImage) -> ReferrerReport:
 
 def _failed(image: BundleImage, reason: str) -> ImageReport:
     name, source = _text(str(image.reference)), _text(str(image.source))
-    return ImageReport(image.m_id, name, source, "failed", _text(reason), "", "", 0, 0, ())
+    return ImageReport(
+        m_id=image.m_id,
+        reference=name,
+        source=source,
+        status="failed",
+        reason=_text(reason),
+        digest="",
+        source_digest="",
+        size=0,
+        own_bytes=0,
+        platforms=(),
+    )
 
 
 def _outcome(run: Run) -> str:
@@ -173,17 +190,17 @@ def _outcome(run: Run) -> str:
 def _figures(run: Run, blobs: int, total: int, unshared: int) -> Figures:
     chosen = sum(not item.is_referrer for item in run.chosen)
     return Figures(
-        chosen + len(run.failures),
-        0 if run.planned else chosen,
-        len(run.reused),
-        len(run.failures),
-        sum(len(item.choice.platforms) for item in run.chosen if not item.is_referrer),
-        sum(item.is_referrer for item in run.chosen),
-        blobs,
-        total,
-        unshared - total,
-        run.fetched,
-        sum(_size(file, total) for file in run.files),
+        images=chosen + len(run.failures),
+        saved=0 if run.planned else chosen,
+        reused=len(run.reused),
+        failed=len(run.failures),
+        platforms=sum(len(item.choice.platforms) for item in run.chosen if not item.is_referrer),
+        referrers=sum(item.is_referrer for item in run.chosen),
+        blobs=blobs,
+        bytes=total,
+        shared_bytes=unshared - total,
+        fetched_bytes=run.fetched,
+        bundle_bytes=sum(_size(file, total) for file in run.files),
     )
 
 
@@ -213,5 +230,6 @@ def _blobs(parts: Iterable[Sequence[_Part]], users: Mapping[Digest, int]) -> Ite
 def _tasks(run: Run) -> Iterator[Task]:
     for span in run.tracker.history:
         name = _text(span.task).replace(f":{run.bundle.name}", "", 1)
-        times = round(span.start, 3), round(span.end, 3)
-        yield Task(name, span.worker, *times, span.status is not Status.FAILED, span.size)
+        start, end = round(span.start, 3), round(span.end, 3)
+        ok = span.status is not Status.FAILED
+        yield Task(name=name, worker=span.worker, start=start, end=end, ok=ok, bytes=span.size)

@@ -12,7 +12,7 @@ from typing import Any
 VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figures:
     """``bytes`` counts each blob once; ``shared_bytes`` is what it would be more if images shared nothing."""
 
@@ -47,7 +47,7 @@ class File:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlatformReport:
     """One image/arch. ``size`` is all it needs; ``layers`` are in the manifest's order, without foreign ones."""
 
@@ -70,7 +70,7 @@ class ReferrerReport:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageReport:
     """``status`` is ``saved`` (something was copied), ``reused`` (all was here), ``planned`` or ``failed``.
 
@@ -101,7 +101,7 @@ class Blob:
     images: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A task that had something to do; times count from the start of the run, workers from 1."""
 
@@ -113,7 +113,7 @@ class Task:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """``outcome``: ``complete``; ``incomplete``, as images failed; ``kept``, as the earlier bundle holds more; ``nothing``
     was saved; ``planned``, by ``-dry-run``. ``note`` says why a bundle was kept. ``format`` is ``gzip``, ``zstd`` or ``dir``.

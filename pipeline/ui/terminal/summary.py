@@ -24,7 +24,7 @@ FEW = 3
 """As many images with one reason are told one by one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What a run came to. ``kept`` says why an earlier archive was left as it was; ``seconds`` is by act."""
 

@@ -69,7 +69,14 @@ def test_dot(images: list[PushedImage]) -> None:
 
 def many(count: int) -> Graph:
     nodes = [
-        Node(f"{kind}:r/i<&>{image}", kind, f"r/i<&>{image}\x1b", State.FAILED if image % 9 == 0 else State.DONE, (), image)
+        Node(
+            name=f"{kind}:r/i<&>{image}",
+            kind=kind,
+            label=f"r/i<&>{image}\x1b",
+            state=State.FAILED if image % 9 == 0 else State.DONE,
+            needs=(),
+            image=image,
+        )
         for image in range(count)
         for kind in KINDS[:3]
     ]

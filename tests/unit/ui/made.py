@@ -22,12 +22,33 @@ def report(count: int = 5, failed: int = 1, workers: int = 4) -> Report:
     shared = sum(blob.size for blob in base)
     images = [image(number, shared, base, own[number]) for number in range(count)]
     images += [
-        ImageReport(count + n + 1, f"r.io/gone/{n}:1", f"r.io/gone/{n}:1", "failed", "not found: gone", "", "", 0, 0, ())
+        ImageReport(
+            m_id=count + n + 1,
+            reference=f"r.io/gone/{n}:1",
+            source=f"r.io/gone/{n}:1",
+            status="failed",
+            reason="not found: gone",
+            digest="",
+            source_digest="",
+            size=0,
+            own_bytes=0,
+            platforms=(),
+        )
         for n in range(failed)
     ]
     total = shared + sum(blob.size for blob in own)
     figures = Figures(
-        count + failed, count, count // 3, failed, count * 2, 0, len(base) + count, total, shared * (count - 1), total, total
+        images=count + failed,
+        saved=count,
+        reused=count // 3,
+        failed=failed,
+        platforms=count * 2,
+        referrers=0,
+        blobs=len(base) + count,
+        bytes=total,
+        shared_bytes=shared * (count - 1),
+        fetched_bytes=total,
+        bundle_bytes=total,
     )
     acts = (Act("resolve", 1.5, 0), Act("copy", 60.0, total), Act("pack", 4.0, total))
     files = (File("saved.tar.gz.part0", total, digest("part0")[7:]),)
@@ -35,25 +56,64 @@ def report(count: int = 5, failed: int = 1, workers: int = 4) -> Report:
     blobs = tuple(sorted([*base, *own], key=lambda blob: -blob.size))
     outcome = "incomplete" if failed else "complete"
     started = "2026-11-23T15:00:00Z"
-    head = (VERSION, "image-tools 0", outcome, "", started, 65.5, "saved.tar.gz", "gzip")
-    return Report(*head, figures, acts, files, tuple(images), blobs, tasks)
+    return Report(
+        version=VERSION,
+        tool="image-tools 0",
+        outcome=outcome,
+        note="",
+        started=started,
+        seconds=65.5,
+        bundle="saved.tar.gz",
+        format="gzip",
+        figures=figures,
+        acts=acts,
+        files=files,
+        images=tuple(images),
+        blobs=blobs,
+        tasks=tasks,
+    )
 
 
 def image(number: int, shared: int, base: list[Blob], own: Blob) -> ImageReport:
     name = f"r.io/team-{number % 7}/component-{number}:v1.{number}"
     layers = (*(blob.digest for blob in base), own.digest)
     platforms = tuple(
-        PlatformReport(place, text, digest(f"{name}{text}"), shared + own.size, digest("config"), layers)
+        PlatformReport(
+            img_id=place,
+            platform=text,
+            digest=digest(f"{name}{text}"),
+            size=shared + own.size,
+            config=digest("config"),
+            layers=layers,
+        )
         for place, text in enumerate(("linux/amd64", "linux/arm64")[: 1 + number % 2], start=1)
     )
     status = "reused" if number % 3 == 0 else "saved"
     size = shared + own.size
-    return ImageReport(number + 1, name, name, status, "", digest(name), digest(name), size, own.size, platforms)
+    return ImageReport(
+        m_id=number + 1,
+        reference=name,
+        source=name,
+        status=status,
+        reason="",
+        digest=digest(name),
+        source_digest=digest(name),
+        size=size,
+        own_bytes=own.size,
+        platforms=platforms,
+    )
 
 
 def task(number: int, workers: int) -> Task:
     start = number // workers * 1.1
-    return Task(f"copy:r.io/team/component-{number}:v1:linux-amd64", number % workers + 1, start, start + 1, number != 3, 10**6)
+    return Task(
+        name=f"copy:r.io/team/component-{number}:v1:linux-amd64",
+        worker=number % workers + 1,
+        start=start,
+        end=start + 1,
+        ok=number != 3,
+        bytes=10**6,
+    )
 
 
 def hostile() -> Report:

@@ -31,7 +31,20 @@ def summary(**changes: object) -> terminal.Summary:
     order = Bundle("b", images(3), here / "cache", output, here / "failed.txt")
     seconds = {"resolving": 1.0, "copying": 100.0, "packing": 4.0}
     packed = (PackedFile("", str(output.destination), 12_100_000, 0, "a" * 64),)
-    made = terminal.Summary(order, 3, 1, PLAN, {}, 10_000_000, seconds, True, packed, None, None, "go on")
+    made = terminal.Summary(
+        bundle=order,
+        saved=3,
+        reused=1,
+        plan=PLAN,
+        failures={},
+        fetched=10_000_000,
+        seconds=seconds,
+        repacked=True,
+        files=packed,
+        kept=None,
+        report=None,
+        how_to_go_on="go on",
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 

@@ -35,7 +35,7 @@ def looked_at(path: Path) -> Report:
 
 def test_one_that_is_whole(layout: Path) -> None:
     blobs = {content.digest: len(content.data) for made in IMAGES.values() for content in contents_of(made)}
-    assert looked_at(layout) == Report(str(layout), 2, len(blobs), sum(blobs.values()), ())
+    assert looked_at(layout) == Report(source=str(layout), images=2, blobs=len(blobs), size=sum(blobs.values()), faults=())
 
 
 def flip(file: Path) -> None:

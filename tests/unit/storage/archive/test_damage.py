@@ -165,7 +165,13 @@ def test_an_index_of_another_version(sample: Sample, tmp_path: Path) -> None:
         index = framing.pack(changed, 1)
         start = sample.data[: trailer.offset] + index
         size = len(start) + trailer_size(framing)
-        frame = Trailer(size, trailer.offset, len(index), len(changed), hashlib.sha256(changed).digest()).to_frame(framing)
+        frame = Trailer(
+            stream_size=size,
+            offset=trailer.offset,
+            length=len(index),
+            size=len(changed),
+            sha256=hashlib.sha256(changed).digest(),
+        ).to_frame(framing)
         path = tmp_path / "changed.tar"
         path.write_bytes(start + frame)
         with pytest.raises(ArchiveError, match=r"archive-index.json in .*changed.tar is damaged: "):
