@@ -22,6 +22,7 @@ LABELS = 70.0
 THIN = 0.8
 """Units; tasks that would be thinner are drawn together."""
 _KINDS = {
+    "probe": "resolve",
     "resolve": "resolve",
     "referrers": "resolve",
     "fetch": "fetch",

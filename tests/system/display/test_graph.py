@@ -103,7 +103,7 @@ def test_pictures_of_any_number(count: int) -> None:
         ([], "no images given"),
         (["-f", "list.txt", "-o", "graph.png"], "must end in .svg or .dot"),
         (["-f", "none.txt"], "cannot read the image list"),
-        (["-retry", "3"], "not defined: -retry"),
+        (["-report", "x.html"], "not defined: -report"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], complaint: str, images: list[PushedImage]) -> None:
