@@ -67,7 +67,7 @@ def test_our_own_requests_are_refused_with_a_wrong_password(login_registry: Regi
     assert command("save", "-f", write_list([pinned[0]]), *pinned[1:], "-authfile", good).code == 0
     login_registry.clear_requests()
     result = command("save", "-f", "list.txt", *pinned[1:], "-authfile", bad)
-    assert "cannot be asked for: access denied" in result.stdout
+    assert "cannot be asked: access denied" in result.stdout
     assert "TIP: log in with 'skopeo login'" in result.stdout
     assert_discreet(result)
     asked = [request for request in login_registry.requests() if request.user_agent == "image-tools"]

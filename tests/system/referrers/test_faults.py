@@ -72,7 +72,7 @@ def test_what_passes_is_tried_again(proxy: FaultProxy, small: Signed, fault: str
 @pytest.mark.parametrize(
     ("which", "fault"),
     [
-        *(("tag", fault) for fault in FINAL),
+        *(("tag", fault) for fault in FINAL if fault != "403"),
         *((which, fault) for which in ("fallback", "manifest of a subject") for fault in ("401", "500")),
         ("api", "500"),
     ],
@@ -99,6 +99,15 @@ def test_an_api_that_is_denied(proxy: FaultProxy, small: Signed, status: int) ->
     result = saved([small.image.via(proxy.host)], "-referrers", "-retry", "0")
     assert brought() == small.names("sig", "sbom", host=proxy.host)
     assert result.stderr.count("denies access to the list of referrers of an image that it gives") == 1
+
+
+def test_a_signature_that_is_denied(proxy: FaultProxy, small: Signed) -> None:
+    """403 of its tag, where the image itself is given, is what Artifactory says of a tag that it does not have."""
+    method, path = probe(small, "tag")
+    proxy.fault(path, Status(403), method=method, times=None)
+    result = saved([small.image.via(proxy.host)], "-referrers", "-retry", "0")
+    assert brought() == small.names("sbom", host=proxy.host)
+    assert result.stderr.count("denies access to a tag of an image that it gives") == 1
 
 
 def test_others_go_on(proxy: FaultProxy, small: Signed, signed: Signed) -> None:
