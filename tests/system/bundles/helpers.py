@@ -61,7 +61,7 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def done(result: Result, *, but: tuple[str, ...] = ("resolve", "fetch")) -> list[str]:
+def done(result: Result, *, but: tuple[str, ...] = ("probe", "resolve", "fetch")) -> list[str]:
     """The tasks that a doit run executed, without those of some groups."""
     names = [line[3:] for line in result.stdout.splitlines() if line.startswith(".  ")]
     return [name for name in names if name.partition(":")[0] not in but]

@@ -21,7 +21,7 @@ from tests.support.run import ROOT, spawn
 from tests.system.bundles.helpers import DODO, DOIT, FILE, checksum, define, doit, done, image_tools, save, write
 
 ARCHIVES = ("one.tar.gz", "two.tar.gz")
-GROUPS = ["compress", "copy", "fetch", "index", "pack", "resolve", "split", "tar"]
+GROUPS = ["compress", "copy", "fetch", "index", "pack", "probe", "resolve", "split", "tar"]
 NONE = "kinds/none:v1"
 """No registry of the tests has it."""
 
@@ -84,7 +84,11 @@ def test_before_the_first_run_and_selection(two: Path, registry: Registry) -> No
     assert not registry.requests(), "nothing is asked to draw the tasks"
     only = "copy:docker.io/doit/oci-single:v1:linux-amd64"
     assert done(doit(only)) == [only]
-    assert done(doit("pack:one"), but=("resolve", "fetch", "copy", "index")) == ["tar:one", "compress:one", "split:one"]
+    assert done(doit("pack:one"), but=("probe", "resolve", "fetch", "copy", "index")) == [
+        "tar:one",
+        "compress:one",
+        "split:one",
+    ]
     assert Path("one.tar.gz").exists() and not Path("two.tar.gz").exists()
     assert "up-to-date" in doit("info", "split:one").stdout
     doit("pack")
@@ -123,7 +127,7 @@ def test_a_selection_asks_for_what_it_needs_alone(
 
 def test_a_selection_ends_as_its_own_bundles_do(two: Path) -> None:
     write("bundles: {dead: {images: [nginx], source: '127.0.0.1:9', retry: 0, tls-verify: false}}", Path("dead.yaml"))
-    assert "network error" in doit("-n", "4", "pack:dead", "pack:one", code=2).stdout
+    assert "cannot be reached" in doit("-n", "4", "pack:dead", "pack:one", code=2).stdout
     assert Path("one.tar.gz").exists() and not Path("dead.tar.gz").exists()
     doit("pack:two", "split:one")
 
@@ -158,7 +162,7 @@ def test_a_failing_image(two: Path, registry: Registry, images: dict[str, Pushed
     registry.clear_requests()
     failed = doit("-n", "4", code=2)
     assert "TaskFailed - taskid:pack:one\nnot all images are known: kinds/none:v1" in failed.stdout
-    assert done(failed, but=("resolve", "fetch", "pack")) == ["compress:two", "split:two"]
+    assert done(failed, but=("probe", "resolve", "fetch", "pack")) == ["compress:two", "split:two"]
     assert sums() == made, "the archive of the failing bundle is as it was, the other one made again"
     push_kind(registry, "oci-single", "kinds/none")
     registry.clear_requests()

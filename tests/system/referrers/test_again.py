@@ -40,7 +40,8 @@ def test_requests(registry: Registry, signed: Signed) -> None:
     assert max(about.values()) <= 5
     fetched = [request.reference for request in asked if request.kind == "manifests" and request.method == "GET"]
     once = [digest for digest in fetched if digest.startswith("sha256:")]
-    assert sorted(once) == sorted(signed.along[word].digest for word in ON_AMD64)
+    expected = [signed.image.platform("linux/amd64").manifest, *(signed.along[word].digest for word in ON_AMD64)]
+    assert sorted(once) == sorted(expected)
     before = identity(ARCHIVE), ARCHIVE.read_bytes()
     registry.clear_requests()
     result = saved([signed.image], "-referrers", "-a", "amd64", "-j", "4")
@@ -48,7 +49,7 @@ def test_requests(registry: Registry, signed: Signed) -> None:
     assert (identity(ARCHIVE), ARCHIVE.read_bytes()) == before
     again = registry.requests()
     assert not [request for request in again if request.kind == "blobs" or request.reference.startswith("sha256:")]
-    assert len([request for request in again if request.user_agent != "image-tools" and request.kind]) == 1, "its tag"
+    assert not [request for request in again if request.user_agent != "image-tools"]
     assert len(again) <= 2 + 5 * len(known)
 
 
