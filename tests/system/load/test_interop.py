@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,14 +81,30 @@ def storage(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def buildah(storage: Path, *arguments: str, cwd: Path | None = None) -> str:
+def unpacking(storage: Path, *command: str, cwd: Path) -> str:
+    """Run a command that unpacks layers into a containers-storage.
+
+    It makes the root folder private to itself, which must be a mount point for that. In a chroot it is none, so that it is
+    mounted once more, and the command run there.
+    """
+    if not re.search(r"^(\S+ ){4}/ ", Path("/proc/self/mountinfo").read_text(), re.MULTILINE):
+        root = storage / "root"
+        root.mkdir(exist_ok=True)
+        script = 'mount --rbind / "$0"; chroot "$0" env -C "$@"; code=$?; umount -R -l "$0"; exit $code'
+        # In a mount namespace, so that neither mounts the other's root with its own.
+        private = ("unshare", "--mount", "--propagation", "unchanged")
+        command = (*private, "sh", "-c", script, str(root), str(cwd), *command)
+    return ok(run(*command[1:], cwd=cwd, command=command[:1]))
+
+
+def buildah(storage: Path, *arguments: str, cwd: Path) -> str:
     options = ("--storage-driver", "vfs", "--root", str(storage / "storage"), "--runroot", str(storage / "run"))
-    return ok(run(*options, *arguments, cwd=cwd, command=("buildah",)))
+    return unpacking(storage, "buildah", *options, *arguments, cwd=cwd)
 
 
 def config_in(storage: Path, name: str) -> str:
     """The digest of the config of an image in the storage."""
-    inspected = json.loads(buildah(storage, "inspect", "--type", "image", name))
+    inspected = json.loads(buildah(storage, "inspect", "--type", "image", name, cwd=storage))
     return f"sha256:{inspected['FromImageID']}"
 
 
@@ -105,5 +122,5 @@ def test_skopeo_brings_any_image_into_the_storage(unpacked: Path, volumes: Bundl
     image, name = volumes.images[kind], "docker.io/library/nginx:1.25"
     place = f"containers-storage:[vfs@{storage}/storage+{storage}/run]{name}"
     policy = ("--policy", str(storage / "policy.json"))
-    ok(skopeo(*policy, "copy", f"oci:{folder_of(image)}", place, cwd=unpacked))
+    unpacking(storage, "skopeo", *policy, "copy", f"oci:{folder_of(image)}", place, cwd=unpacked)
     assert config_in(storage, name) == image.platform("linux/amd64").config
