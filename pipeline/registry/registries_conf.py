@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 _SYSTEM = Path("/etc/containers")
+_NAMED_BY = "CONTAINERS_REGISTRIES_CONF"
 _DOCKER_HUB = "registry-1.docker.io"
 """Where ``docker.io`` answers."""
 
@@ -122,7 +123,11 @@ def _unreadable(path: Path, error: Exception) -> EnvironmentProblem:
 
 def _paths() -> Iterator[Path]:
     user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "containers")
-    named = os.environ.get("CONTAINERS_REGISTRIES_CONF")
+    named = os.environ.get(_NAMED_BY)
+    if named and not Path(named).exists():
+        raise EnvironmentProblem(
+            f"{_NAMED_BY} names {named}, which does not exist", tip=f"name the right file, or unset {_NAMED_BY}"
+        )
     main = user / "registries.conf"
     is_users = not named and main.exists()
     yield Path(named) if named else main if is_users else _SYSTEM / "registries.conf"
