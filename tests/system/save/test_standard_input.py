@@ -115,7 +115,7 @@ def test_the_prompt(registry: Registry, one: PushedImage, two: PushedImage) -> N
         assert "not a path component" in terminal.answer("bad/Name")
         assert "one image a line" in terminal.answer("two words")
         told = terminal.answer(f"{registry.host}/none/one:1")
-        assert "manifest unknown" in told
+        assert "not found: the registry has no" in told
         assert "[M_ID:2]" in told
         for nothing in ("", "   ", "# a comment", "// another"):
             assert " ERROR " not in terminal.answer(nothing)
@@ -144,7 +144,7 @@ def test_an_image_that_fails_and_is_entered_again(registry: Registry) -> None:
     name = f"{registry.host}/stdin/late:v1"
     with Terminal("save", PLAIN) as terminal:
         terminal.expect(PROMPT)
-        assert "manifest unknown" in terminal.answer(name)
+        assert "not found: the registry has no" in terminal.answer(name)
         late = push_kind(registry, "oci-single", "stdin/late")
         assert "copied" in terminal.answer(name)
         terminal.type(CTRL_D)
@@ -162,7 +162,7 @@ def test_an_image_that_is_saved_and_fails_when_it_is_entered_again(proxy: FaultP
         terminal.expect(PROMPT)
         terminal.answer(name)
         proxy.close()
-        assert "connection refused" in terminal.answer(name)
+        assert "cannot be reached: Connection refused" in terminal.answer(name)
         terminal.type(CTRL_D)
         code = terminal.end()
     # Either is right, as long as it is said once.

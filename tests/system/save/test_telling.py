@@ -120,7 +120,7 @@ def test_every_line_has_time_level_and_the_image_it_is_about(registry: Registry,
         assert f" {wanted[place]}" in match[5]
 
 
-def test_debug_shows_each_skopeo_command_with_its_time(registry: Registry, images: list[PushedImage]) -> None:
+def test_debug_shows_each_command_and_request_with_its_time(registry: Registry, images: list[PushedImage]) -> None:
     quiet = saved(images[:1], "-d", "quiet.tar.gz", "-cache", "quiet")
     assert "skopeo" not in quiet.stderr
     assert "DEBUG" not in quiet.stderr
@@ -128,12 +128,15 @@ def test_debug_shows_each_skopeo_command_with_its_time(registry: Registry, image
     commands = [match[5] for match in log_lines(result.stderr) if match[5].startswith("skopeo ")]
     assert all(re.search(r": exit 0, \d+\.\d\d s$", command) for command in commands)
     assert sum(" copy --quiet " in command for command in commands) == 2
-    assert sum("inspect --raw" in command and images[0].reference in command for command in commands) == 1
+    assert not any(images[0].host in command for command in commands)
+    requests = [match[5] for match in log_lines(result.stderr) if re.match(r"(GET|HEAD) http", match[5])]
+    assert all(re.search(r": \d\d\d, \d+\.\d\d s$", request) for request in requests)
+    assert sum(f"/manifests/{images[0].tag}: 200" in request and request.startswith("GET ") for request in requests) == 1
 
 
-def test_a_failing_command_is_in_the_debug_log(registry: Registry) -> None:
+def test_a_failing_request_is_in_the_debug_log(registry: Registry) -> None:
     result = save([f"{registry.host}/none/one:1"], "-debug")
-    assert re.search(r"skopeo inspect .*: exit 1, ", result.stderr)
+    assert re.search(r"DEBUG .*GET http://\S+/v2/none/one/manifests/1: 404, ", result.stderr)
 
 
 def test_no_control_character_reaches_a_terminal(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +169,8 @@ def command_lines(text: str) -> set[str]:
 def test_a_password_is_in_no_process_arguments(login_registry: Registry) -> None:
     pushed = push_kind(login_registry, "oci-index", "telling/secret")
     login_registry.auth_file(Path("logins"))
-    arguments = ("-authfile", "logins/config.json", "-cert-dir", login_registry.cert_dir, "-debug")
+    # With -via skopeo, as no other program is given the login otherwise.
+    arguments = ("-authfile", "logins/config.json", "-cert-dir", login_registry.cert_dir, "-debug", "-via", "skopeo")
     with spawn("save", "-f", write_list([pushed]), *arguments) as running:
         seen: set[str] = set()
         while running.running:
