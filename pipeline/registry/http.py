@@ -148,14 +148,16 @@ class Http:
         body: Body = None,
         *,
         whole: float | None = SMALL_ANSWER_TIME,
-        first_byte: float = FIRST_BYTE_TIME,
+        first_byte: float | None = None,
     ) -> Response:
         """The response to one request. ``tls`` is the context for https.
 
-        ``first_byte`` is the limit in seconds for the head, once the request is sent; ``whole`` the one for everything. Without
-        that, the body must not stand still for ``NEXT_BYTE_TIME``. Raises RegistryError, Interrupted.
+        ``first_byte`` is the limit in seconds for the head, once the request is sent (default ``FIRST_BYTE_TIME``);
+        ``whole`` the one for everything. Without that, the body must not stand still for ``NEXT_BYTE_TIME``. Raises
+        RegistryError, Interrupted.
         """
         started = time.monotonic()
+        first_byte = FIRST_BYTE_TIME if first_byte is None else first_byte
         with self._lock:
             self.count += 1
         while True:

@@ -26,7 +26,7 @@ from pipeline.core.oci import Digest
 from pipeline.core.redact import redact
 from pipeline.registry.auth import Authorizer, Site
 from pipeline.registry.connections import NotTls, Unreachable
-from pipeline.registry.http import FIRST_BYTE_TIME, SMALL_ANSWER_TIME, Http, Response
+from pipeline.registry.http import SMALL_ANSWER_TIME, Http, Response
 from pipeline.registry.http_message import Answer, Body, Url
 from pipeline.registry.retry import LONGEST_WAIT, Attempts, TokenRefused, WrongBytes
 from pipeline.registry.throttle import GivenUp
@@ -121,7 +121,7 @@ class Session:
         scope: str,
         headers: Mapping[str, str] | None = None,
         body: Body = None,
-        first_byte: float = FIRST_BYTE_TIME,
+        first_byte: float | None = None,
     ) -> Response:
         """Send one request, once. The response, to be closed by the caller, whose body has no limit in time as a whole.
 
@@ -173,7 +173,7 @@ class Session:
         headers: Mapping[str, str],
         body: Body,
         whole: float | None,
-        first_byte: float = FIRST_BYTE_TIME,
+        first_byte: float | None = None,
     ) -> Response:
         """The response to a request with a login or a token, where the registry wants one. Raises RegistryError after a 401."""
         sent = self._authorizer.known(site, scope, self._request_token)
@@ -197,7 +197,14 @@ class Session:
         return response
 
     def _by_scheme(
-        self, method: str, site: Site, path: str, headers: Mapping[str, str], body: Body, whole: float | None, first_byte: float
+        self,
+        method: str,
+        site: Site,
+        path: str,
+        headers: Mapping[str, str],
+        body: Body,
+        whole: float | None,
+        first_byte: float | None,
     ) -> Response:
         """Over TLS; where that need not be, and nothing else works, without it, as skopeo does."""
         known = site.scheme or self._schemes.get(site.host)
@@ -228,7 +235,7 @@ class Session:
         headers: Mapping[str, str],
         body: Body,
         whole: float | None,
-        first_byte: float,
+        first_byte: float | None,
     ) -> Response:
         """The response after redirects, which a GET or HEAD follows, without the login where they leave the host."""
         home = self._target(site, None, origin)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.registry import http, session, throttle
 from pipeline.registry import retry as attempts
-from pipeline.registry import throttle
 from pipeline.registry.skopeo import client as skopeo
 from tests.support.images import image, index, layer
 from tests.support.proxy import Fault, FaultProxy, Reset, Stall, Status, Truncate, WrongBytes
@@ -98,9 +98,7 @@ class Case:
 
     @property
     def succeeds(self) -> bool:
-        # skopeo itself asks five times after a 429.
-        patience = self.attempts * (5 if self.fault == "429" else 1)
-        return self.times is not None and self.times < patience
+        return self.times is not None and self.times < self.attempts
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -131,7 +129,10 @@ def impatient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attempts, "MAX_PAUSE", 0.05)
         patch.setattr(skopeo, "POLL", 0.1)
-        patch.setattr(skopeo, "INSPECT_TIMEOUT", LIMIT)
+        patch.setattr(http, "FIRST_BYTE_TIME", LIMIT)
+        patch.setattr(http, "NEXT_BYTE_TIME", LIMIT)
+        patch.setattr(http, "SMALL_ANSWER_TIME", LIMIT)
+        patch.setattr(session, "SMALL_ANSWER_TIME", LIMIT)
         patch.setattr(skopeo, "STALL_TIMEOUT", LIMIT)
         patch.setattr(throttle, "NOTABLE", 1000.0)
         yield
@@ -208,7 +209,7 @@ def _problem(
     """What is wrong about how the first save dealt with a case."""
     if failed == case.succeeds:
         return f"it {'failed' if failed else 'was saved'}"
-    expected = case.times or case.attempts * (5 if case.fault == "429" else 1)
+    expected = case.times or case.attempts
     if not case.can_pass:
         expected = 1
     if struck != expected:
