@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from types import TracebackType
 
 from pipeline.core.errors import Cause, RegistryError
@@ -40,6 +40,8 @@ MAX_WORTH_READING = 64 * 1024
 """Bytes of an answer that nobody needs, which are read so that its connection can be used again."""
 PIECE_TIME = 0.25
 """Seconds for which one ``readinto`` collects bytes."""
+_SPOILT = (ConnectionError, ssl.SSLEOFError, HTTPException)
+"""Of a kept connection: it was closed while nobody looked, or more came than the answer before has (a body after HEAD, say)."""
 
 
 class Response:
@@ -172,8 +174,8 @@ class Http:
             except Exception as error:
                 stack.close()
                 self._interruption.check()
-                if not is_fresh and method in ("GET", "HEAD") and isinstance(error, (ConnectionError, ssl.SSLEOFError)):
-                    continue  # it was closed while nobody looked
+                if not is_fresh and method in ("GET", "HEAD") and isinstance(error, _SPOILT):
+                    continue
                 line.fail(error, url.authority)
             if whole is None:
                 line.wire.patience, line.wire.deadline = NEXT_BYTE_TIME, math.inf

@@ -70,6 +70,24 @@ def test_a_connection_that_was_closed_meanwhile(client: Http) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.parametrize("more", [b'{"a": 1}\n', b"x" * 100_000], ids=["a line", "a long line"])
+def test_a_connection_on_which_more_comes_than_an_answer(client: Http, more: bytes) -> None:
+    """A body after HEAD, just as the next request comes: what is asked then is asked again."""
+
+    def talk(connection: socket.socket, number: int) -> None:
+        if read_head(connection).startswith(b"HEAD"):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(more))
+            read_head(connection)
+            connection.sendall(more)
+        else:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+
+    with talking(talk) as host:
+        client.send("HEAD", url(host), None, {}).close()
+        assert get(client, host).data == b"x"
+        assert client.connected == 2
+
+
 @pytest.mark.parametrize("how", ["length", "chunks", "close"])
 def test_bodies(client: Http, how: str) -> None:
     data = bytes(range(256)) * 4000
