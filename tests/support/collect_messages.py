@@ -179,8 +179,10 @@ def faults(collector: Collector, registry: Registry, pushed: PushedImage) -> Non
         ("CONTENT", "wrong bytes", WrongBytes(-60)),
     ]
     with FaultProxy(registry.host) as proxy:
-        for cause, situation, fault in matrix:
+        for general, situation, fault in matrix:
             for place, path in places.items():
+                # Only of a manifest does skopeo repeat the registry's words, which are those of a quota.
+                cause = "QUOTA" if (general, place) == ("RATE_LIMITED", "manifest") else general
                 proxy.clear()
                 proxy.fault(path, fault, times=None)
                 collector.copy(cause, f"{situation}, {place}", pushed.via(proxy.host))

@@ -151,7 +151,8 @@ def test_the_names_of_images_have_no_say() -> None:
 
 def test_what_newer_ones_and_other_registries_say() -> None:
     for text, cause in {
-        "toomanyrequests: You have reached your pull rate limit.": Cause.RATE_LIMITED,
+        "toomanyrequests: You have reached your pull rate limit.": Cause.QUOTA,
+        "toomanyrequests: retry-after: 241.291µs, allowed: 44000/minute": Cause.RATE_LIMITED,
         "received unexpected HTTP status: 429 Too Many Requests": Cause.RATE_LIMITED,
         "reading manifest v1 in quay.io/a/b: unauthorized: access to the resource is not authorized": Cause.UNAUTHORIZED,
         "requested access to the resource is denied": Cause.UNAUTHORIZED,

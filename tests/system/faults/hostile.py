@@ -5,24 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support.images import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-ENDLESS = 1 << 40
-"""Bytes: a body of nothing but zeros, until the client goes away."""
+MOST = 48 << 20
+"""Bytes after which even an endless body ends: a test must not fill the disk that it is about."""
+
+
+class Endless(NamedTuple):
+    """A body of nothing but zeros, until the client goes away. ``stated`` is what its head says, None for nothing."""
+
+    stated: int | None
 
 
 class HostileRegistry:
     """``put`` and ``tag`` say what is served; ``paths`` is what was asked for."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, str, bytes | int]] = {}
+        self.answers: dict[str, tuple[int, str, bytes | Endless]] = {}
         self.paths: list[str] = []
+        self.sent = 0
+        """Bytes of endless bodies."""
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.registry = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -91,17 +99,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.registry.paths.append(self.path)
         nothing = (200 if self.path == "/v2/" else 404, "text/plain", b"")
         status, kind, body = self.server.registry.answers.get(self.path, nothing)
-        size = body if isinstance(body, int) else len(body)
+        size = body.stated if isinstance(body, Endless) else len(body)
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(size))
+        self.send_header(*(("Connection", "close") if size is None else ("Content-Length", str(size))))
         self.end_headers()
-        for piece in _zeros(body) if isinstance(body, int) else [body]:
-            self.wfile.write(piece)
+        if isinstance(body, bytes):
+            self.wfile.write(body)
+        else:
+            self._send_zeros()
 
     do_HEAD = do_GET
+    """With a body, too, which no answer to HEAD may have."""
 
-
-def _zeros(size: int) -> Iterator[bytes]:
-    for _ in range(size // 65536):
-        yield bytes(65536)
+    def _send_zeros(self) -> None:
+        """At 64 MB/s at the most, so that what is sent tells how soon the client went away."""
+        self.close_connection = True
+        for _ in range(MOST >> 16):
+            self.wfile.write(bytes(1 << 16))
+            self.server.registry.sent += 1 << 16
+            time.sleep(0.001)

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline.registry.skopeo import client as skopeo
+from pipeline.steps import fetch
 from tests.support.kinds import push_kind
 from tests.support.registry import PASSWORD, Registry
 from tests.support.run import Result, run
-from tests.system.faults.hostile import ENDLESS, OCI_LAYER, HostileRegistry
+from tests.system.faults.hostile import OCI_LAYER, Endless, HostileRegistry
 from tests.system.save.saving import ARCHIVE, CACHE, LIST, PLAIN, command, files_below, save, unpack
 
 ESCAPES = "\x1b[2J\x1b]0;pwned\x07\x9b31m\u202e"
@@ -100,14 +101,30 @@ def test_a_size_that_no_disk_has(hostile: HostileRegistry) -> None:
     check_harmless(result)
 
 
-def test_a_layer_without_end(hostile: HostileRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut off long before the disk is full."""
+@pytest.mark.parametrize(
+    ("stated", "arguments", "reason"),
+    [
+        (1 << 40, [], "more than its manifest says"),
+        (None, [], "more than its manifest says"),
+        (100, [], "do not match"),
+        (1 << 40, ["-via", "skopeo"], "more than its manifest says"),
+    ],
+    ids=["stated", "not stated", "denied", "by skopeo"],
+)
+def test_a_layer_without_end(
+    hostile: HostileRegistry, stated: int | None, arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off soon after the size that its manifest states: long before the disk is full. Nothing of it is kept."""
+    monkeypatch.setattr(fetch, "MARGIN", 1 << 20)
     monkeypatch.setattr(skopeo, "MARGIN", 1 << 20)
     monkeypatch.setattr(skopeo, "POLL", 0.05)
     layer = {**hostile.blob(b"x" * 100), "digest": "sha256:" + "1" * 64}
-    hostile.answers["/v2/app/blobs/" + layer["digest"]] = (200, "application/octet-stream", ENDLESS)
+    hostile.answers["/v2/app/blobs/" + layer["digest"]] = (200, "application/octet-stream", Endless(stated))
     hostile.image(layer, name="bad")
-    assert "more than its manifest says" in refused(hostile)
+    assert reason in refused(hostile, *arguments)
+    # What is sent goes through the buffers of two sockets before it is written.
+    assert 0 < hostile.sent < 24 << 20
+    assert all(path.stat().st_size < 1 << 20 for path in CACHE.rglob("*") if path.is_file())
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -181,7 +198,7 @@ def test_indexes_too_deep_or_too_many(hostile: HostileRegistry) -> None:
     assert "deep" in refused(hostile)
     many = [hostile.index(annotations={"number": str(number)}) for number in range(120)]
     hostile.index(*many, name="bad")
-    assert "indexes" in refused(hostile)
+    assert "leads to more than 100 objects" in refused(hostile)
     assert len(hostile.paths) < 400
 
 

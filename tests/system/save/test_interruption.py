@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
-from tests.support.proxy import FaultProxy, Stall
+from tests.support.proxy import Fault, FaultProxy, Reset, Stall, Status
 from tests.support.push import PushedImage, push
 from tests.support.registry import Registry
 from tests.support.run import Running, spawn
@@ -115,10 +115,15 @@ def test_a_signal_while_it_asks_for_manifests(proxy: FaultProxy, images: list[Pu
     assert rule.used >= 3
 
 
-def test_a_signal_while_it_waits_to_try_again(proxy: FaultProxy, images: list[PushedImage]) -> None:
-    proxy.close()
+@pytest.mark.parametrize(
+    ("fault", "last"),
+    [(Reset(-1), "(3 of 50)"), (Status(503, retry_after=60), "(1 of 50)"), (Status(429, retry_after=60), "(1 of 50)")],
+    ids=["its own pause", "a pause that was asked for", "too many requests"],
+)
+def test_a_signal_while_it_waits_to_try_again(proxy: FaultProxy, images: list[PushedImage], fault: Fault, last: str) -> None:
+    proxy.fault("/manifests/", fault, times=None)
     with spawn_save([images[0].via(proxy.host)], "-retry", "50") as running:
-        running.wait_for("(3 of 50)")
+        running.wait_for(last)
         running.signal(signal.SIGINT)
         assert running.wait(PATIENCE).code == 130
 
