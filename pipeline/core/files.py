@@ -103,7 +103,7 @@ def dump_json(document: Any) -> bytes:
 
 
 def dump_sealed(document: dict[str, Any]) -> bytes:
-    """As ``dump_json``, with a checksum: for records that say which files to rename or remove."""
+    """As ``dump_json``, with a checksum: for records that the next run believes as they are."""
     return dump_json({**document, "checksum": _checksum(document)})
 
 

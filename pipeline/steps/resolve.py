@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.core import files, oci
+from pipeline.core import oci
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
@@ -150,4 +150,4 @@ def _is_read_now(manifest: Manifest, is_single: bool) -> bool:
 
 
 def _write(cache: Cache, image: BundleImage, resolved: Resolved) -> None:
-    files.write_if_changed(cache.resolved_record(image.reference), files.dump_json(resolved.to_json()), durable=False)
+    resolved_record.write(cache.resolved_record(image.reference), resolved)

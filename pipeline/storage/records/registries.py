@@ -27,12 +27,12 @@ def write(path: Path, known: KnownRegistries) -> None:
         "headsLie": sorted(known.heads_lie),
         "quotas": {name: list(quota) for name, quota in sorted(known.quotas.items())},
     }
-    files.write_if_changed(path, files.dump_json(document), durable=False)
+    files.write_if_changed(path, files.dump_sealed(document), durable=False)
 
 
 def read(path: Path) -> KnownRegistries:
     """The record; nothing is known where it is missing, damaged or of another version."""
-    document = files.read_json(path)
+    document = files.read_sealed(path)
     try:
         if document["version"] != VERSION:
             return KnownRegistries()

@@ -1,6 +1,7 @@
 """What a reference names, as the last ``resolve`` found it: ``.state/resolved/<reference>.json``.
 
-The record does not depend on ``-a`` or ``-os``.
+The record does not depend on ``-a`` or ``-os``. It is sealed: where the tag has not moved, its media type and size are what the
+bundle says of the image.
 """
 
 from __future__ import annotations
@@ -39,9 +40,13 @@ class Resolved:
         return {**document, "absent": [str(digest) for digest in self.absent]} if self.absent else document
 
 
+def write(path: Path, resolved: Resolved) -> None:
+    files.write_if_changed(path, files.dump_sealed(resolved.to_json()), durable=False)
+
+
 def read(path: Path) -> Resolved | None:
     """The record, or None where it is missing, damaged or of another version."""
-    document = files.read_json(path)
+    document = files.read_sealed(path)
     try:
         if document["version"] != VERSION:
             return None

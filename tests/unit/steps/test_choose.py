@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.core import oci, reference
 from pipeline.core.bundle import ArtifactTypes, BundleImage, parse_platforms
 from pipeline.core.errors import EXIT_SOME_FAILED, ContentError, PlatformError
-from pipeline.core.files import dump_json
+from pipeline.core.files import dump_json, dump_sealed
 from pipeline.core.oci import Descriptor, Digest, Platform
 from pipeline.core.oci.walk import MAX_DEPTH
 from pipeline.steps import choose as choice_module
@@ -505,7 +505,7 @@ def test_a_record_is_read_as_it_was_written(cache: Cache, clean_environment: Pat
     place = clean_environment / "record.json"
     old = Resolved(Descriptor(oci.DOCKER_SCHEMA1, Digest.of(b""), 1), Platform("linux", "arm64"))
     for resolved in (put(cache, index(AMD64)), put(cache, AMD64), old):
-        place.write_bytes(dump_json(resolved.to_json()))
+        resolved_record.write(place, resolved)
         read = resolved_record.read(place)
         assert read == resolved
         assert read is not None
@@ -518,7 +518,10 @@ def test_a_record_that_is_missing_damaged_or_of_another_version_is_none(clean_en
     good = Resolved(Descriptor(oci.OCI_INDEX, Digest.of(b""), 1)).to_json()
     broken: list[Any] = [{**good, "version": 0}, {**good, "descriptor": {}}, {**good, "descriptor": None}]
     for document in ([], {}, None, 1, "x", *broken):
-        place.write_bytes(dump_json(document))
+        place.write_bytes(dump_sealed(document) if isinstance(document, dict) else dump_json(document))
         assert resolved_record.read(place) is None
-    place.write_bytes(dump_json(good)[:-20])
+    place.write_bytes(dump_sealed(good)[:-20])
     assert resolved_record.read(place) is None
+    resolved_record.write(place, Resolved(Descriptor(oci.OCI_INDEX, Digest.of(b""), 1)))
+    place.write_bytes(place.read_bytes().replace(b'"size": 1', b'"size": 3'))
+    assert resolved_record.read(place) is None, "one bit, and it would be the size of the image in the bundle"
