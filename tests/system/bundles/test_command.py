@@ -85,7 +85,9 @@ def test_show_fills_in_what_was_left_out(work: Path) -> None:
                 "failed-list": str(work / "one-failed.txt"),
                 "tls-verify": True,
                 "referrers": False,
+                "quota": "stop",
                 "retry": 3,
+                "via": "auto",
                 "images": [
                     {"image": "docker.io/library/nginx:latest", "arch": "amd64,arm64", "os": "all"},
                     {"image": "docker.io/library/redis:latest", "arch": "amd64,arm64", "os": "all"},

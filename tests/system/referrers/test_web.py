@@ -130,7 +130,13 @@ def test_fallback_tags() -> None:
 digests = st.builds(lambda data: Digest.of(data), st.binary(max_size=4))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 found_referrers = st.builds(
-    Referrer, digests, digests, texts, st.integers(0, 2**63 - 1), texts, st.sampled_from(["", "sha256-0.sig", "v1", "_x"])
+    Referrer,
+    subject=digests,
+    digest=digests,
+    media_type=texts,
+    size=st.integers(0, 2**63 - 1),
+    artifact_type=texts,
+    tag=st.sampled_from(["", "sha256-0.sig", "v1", "_x"]),
 )
 
 
