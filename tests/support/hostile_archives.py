@@ -21,7 +21,7 @@ from typing import Any
 import zstandard
 
 MIB = 1024 * 1024
-HUGE = 256 * MIB
+HUGE = 128 * MIB
 """Bytes: more than any of the commands may take."""
 TRAILER = b"image-tools trailer\n"
 MARK = b"image-tools archive\n"

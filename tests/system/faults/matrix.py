@@ -25,7 +25,7 @@ from tests.support.run import Result
 from tests.system.save.saving import ARCHIVE, CACHE, FAILED, Unpacked, inside, save, temporary_files, unpack
 
 RETRIES = 2
-LIMIT = 5.0
+LIMIT = 2.5
 """Seconds of silence after which the program gives up here."""
 FOREVER: None = None
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.hostile_archives import FORMATS, Format, archives, tars, write
 from tests.support.run import ROOT
 
-MEMORY = 200
+MEMORY = 120
 """MB, of which Python and the program take thirty."""
 HARMLESS = {"links in a ring", "ten thousand headers in a row", "a pax header of digits", "zeros"}
 """Tars with nothing wrong in what is unpacked of them."""

@@ -10,9 +10,8 @@ import pytest
 
 from pipeline.core.errors import Cause
 from pipeline.core.interruption import Interruption
+from pipeline.registry import http, session, throttle
 from pipeline.registry import retry as attempts
-from pipeline.registry import throttle
-from pipeline.registry.skopeo import client as skopeo
 from pipeline.registry.throttle import GivenUp, RegistryPaused, Throttle
 from tests.support.proxy import FaultProxy, Stall, Status
 from tests.support.registry import Registry
@@ -37,8 +36,8 @@ def test_one_that_gives_nothing_is_given_up(registry: Registry, proxy: FaultProx
 
 
 def test_one_that_accepts_and_says_nothing(registry: Registry, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skopeo, "INSPECT_TIMEOUT", 1.0)
-    monkeypatch.setattr(skopeo, "POLL", 0.1)
+    for module in (http, session):
+        monkeypatch.setattr(module, "SMALL_ANSWER_TIME", 1.0)
     [one] = push_shared(registry, 1, "silent")
     rule = proxy.fault("/v2/$", Stall(600, -1), times=None)
     result = save([one.via(proxy.host)], "-retry", "1")
