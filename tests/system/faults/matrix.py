@@ -92,12 +92,24 @@ class Case:
     @property
     def attempts(self) -> int:
         """How often the program tries, or would."""
+        if (self.fault, self.moment) == ("403", "ping"):
+            return 2  # then for a repository, as some registries let nobody in at the door
         if not self.can_pass:
             return 1
-        return 2 if self.fault == "wrong bytes" else RETRIES + 1
+        if self.fault == "wrong bytes":
+            # Of a tag each time once more, at once: to tell wrong bytes from a header that is wrong about them.
+            return 4 if self.moment == "tag" else 2
+        return RETRIES + 1
+
+    @property
+    def most(self) -> int:
+        """How many requests may meet the fault: a kept connection that is reset may have been closed long ago."""
+        return 2 * self.attempts if self.fault == "reset before the head" else self.attempts
 
     @property
     def succeeds(self) -> bool:
+        if (self.fault, self.moment) == ("404", "ping"):
+            return True  # some registries have nothing there
         return self.times is not None and self.times < self.attempts
 
     @property
@@ -209,10 +221,8 @@ def _problem(
     """What is wrong about how the first save dealt with a case."""
     if failed == case.succeeds:
         return f"it {'failed' if failed else 'was saved'}"
-    expected = case.times or case.attempts
-    if not case.can_pass:
-        expected = 1
-    if struck != expected:
+    expected = min(case.times or case.attempts, case.attempts)
+    if not expected <= struck <= (expected if case.times else case.most):
         return f"{struck} requests met the fault, not {expected}"
     if not failed:
         return "" if bundle is not None and name in bundle.names else "it is not in the bundle"
