@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +12,10 @@ from pipeline.core.errors import ArchiveError
 from pipeline.storage.archive.opened_files import OpenedFiles
 
 
-def open_count() -> int:
-    gc.collect()  # what other tests left open is closed before, not in between
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_count(folder: Path) -> int:
+    """Open files of this process in ``folder``."""
+    names = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(name.startswith(f"{folder}/") for name in names)
 
 
 def made(folder: Path, count: int) -> list[Path]:
@@ -42,16 +42,15 @@ def test_a_file_that_is_replaced_is_read_on(tmp_path: Path) -> None:
 
 
 def test_no_more_are_open_than_may_be(tmp_path: Path) -> None:
-    before = open_count()
     files = OpenedFiles(made(tmp_path, 50), limit=8)
-    assert open_count() == before + 8
+    assert open_count(tmp_path) == 8
     with ThreadPoolExecutor(6) as pool:
         numbers = [(turn * 7) % 50 for turn in range(2_000)]
         found = list(pool.map(lambda number: files.read(number, 0, 4), numbers))
     assert found == [b"%04d" % number for number in numbers]
-    assert open_count() == before + 8
+    assert open_count(tmp_path) == 8
     files.close()
-    assert open_count() == before
+    assert open_count(tmp_path) == 0
 
 
 def test_of_more_files_than_may_be_open_one_that_changed_is_an_error(tmp_path: Path) -> None:
