@@ -1,10 +1,15 @@
-"""SIGINT and SIGTERM: the first asks a run to stop, a second one ends the process at once."""
+"""SIGINT and SIGTERM: the first asks a run to stop, a second one ends the process at once.
+
+Python runs a handler on the main thread, once that runs again. One that waits for another thread without limit does not, where
+the signal came just before it began to wait, or to another thread: so a thread of its own heeds the signals of a run.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -14,13 +19,13 @@ from pipeline.core.interruption import Interruption
 
 @contextlib.contextmanager
 def stopping(interruption: Interruption) -> Iterator[None]:
-    """For the block, a signal is a request of ``interruption``. On the main thread only."""
+    """For the block, a signal is a request of ``interruption``, wherever the main thread waits. On the main thread only."""
 
-    # Here, not in the handler: a signal may come in the middle of an import.
+    # Here, not where a signal is heeded: it may come in the middle of an import.
     from pipeline.registry import environment_login
     from pipeline.ui.terminal import restore_terminal, say_at_once
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def stop(signum: int) -> None:
         if interruption.requested:
             restore_terminal()
             environment_login.remove_all()
@@ -29,7 +34,7 @@ def stopping(interruption: Interruption) -> Iterator[None]:
         # At once: what is being written may have to reach the disk before the run can end.
         say_at_once("image-tools: stopping")
 
-    with handling(stop):
+    with handling(_leave_to_thread), _heeding(stop):
         try:
             yield
         finally:
@@ -41,7 +46,8 @@ def stopping(interruption: Interruption) -> Iterator[None]:
 
 @contextlib.contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """For the block, signals go to ``handler``."""
+    """For the block, signals go to ``handler``, on the main thread, and to nobody else."""
+    heeded = signal.set_wakeup_fd(-1)
     before = {signum: signal.signal(signum, handler) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -49,3 +55,31 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
         for signum, old in before.items():
             if signal.getsignal(signum) is handler:
                 signal.signal(signum, old)
+        signal.set_wakeup_fd(heeded)
+
+
+def _leave_to_thread(signum: int, frame: FrameType | None) -> None:
+    """Without a handler in Python, the thread would not be told."""
+
+
+@contextlib.contextmanager
+def _heeding(heed: Callable[[int], None]) -> Iterator[None]:
+    """For the block, a thread calls ``heed`` with the number of each signal that has a handler."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def listen() -> None:
+        while number := os.read(reader, 1):
+            if number[0] in (signal.SIGINT, signal.SIGTERM):
+                heed(number[0])
+
+    thread = threading.Thread(target=listen, name="signals", daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        thread.join()
+        os.close(reader)
