@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pipeline.core import oci
 from pipeline.core.errors import ArchiveError, Cause, ContentError, RegistryError
 from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
@@ -116,11 +117,16 @@ class Pusher:
             raise ContentError(f"{', '.join(map(str, missing))} is not in {contents.store.place}")
         for descriptor, document in found:
             where = target if descriptor is image.descriptor else target.by_digest(descriptor.digest)
-            if isinstance(document, Index):
-                self.distribution.put_manifest(where, contents.read(descriptor.digest), document.media_type)
-                self.source.mark_present(descriptor.digest)
-            else:
-                self._push_manifest(image, descriptor, document, where)
+            try:
+                if isinstance(document, Index):
+                    self.distribution.put_manifest(where, contents.read(descriptor.digest), document.media_type)
+                    self.source.mark_present(descriptor.digest)
+                else:
+                    self._push_manifest(image, descriptor, document, where)
+            except RegistryError as error:
+                if error.tip or error.cause not in (Cause.UNSUPPORTED, Cause.UNKNOWN) or not (hint := _hint(document)):
+                    raise
+                raise RegistryError(error.message, error.cause, tip=hint) from error
             self._prove(where, descriptor.digest, partial(self._gives, where, descriptor.digest))
 
     def _push_manifest(self, image: BundledImage, descriptor: Descriptor, manifest: Manifest, where: Reference) -> None:
@@ -184,6 +190,15 @@ class Pusher:
         size = self.source.size(digest)
         assert size is not None, "it was looked for"
         return size
+
+
+def _hint(document: Manifest | Index) -> str:
+    """Why a registry may refuse this kind of manifest; empty where nothing is known."""
+    if isinstance(document, Manifest) and any(layer.is_foreign for layer in document.layers):
+        return "some registries refuse layers that stay where they are: allow their URLs there"
+    if document.media_type in (oci.DOCKER_MANIFEST, oci.DOCKER_LIST):
+        return 'registries that take OCI types only refuse Docker\'s: allow them there (in zot, "compat": ["docker2s2"])'
+    return ""
 
 
 def after(blob_source: CountingSource, waiting: Mapping[Reference, BundledImage]) -> dict[Reference, frozenset[Reference]]:

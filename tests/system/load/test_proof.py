@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,19 @@ def test_a_refusal_of_a_tag_keeps_its_reason(small: Bundle, proxy: FaultProxy, s
     assert reference == small.images["docker-list"].reference
     assert words in result.stdout
     assert "must be converted" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("docker-list", "docker2s2"), ("windows", "refuse layers that stay where they are")]
+)
+def test_a_registry_that_refuses_a_kind_is_said_to(volumes: Bundle, proxy: FaultProxy, kind: str, hint: str) -> None:
+    image = volumes.images[kind]
+    Path("list.txt").write_text(f"{image.reference}\n")
+    proxy.fault(f"/manifests/{image.platforms[-1].manifest}", Status(415), method="PUT", times=None)
+    result = load(volumes.files[0], f"{proxy.host}/kinds", "-f", "list.txt", "-retry", "0")
+    assert result.code == 3
+    [tip] = re.findall("TIP: (.*)", result.stdout)
+    assert hint in tip
 
 
 def test_what_a_garbage_collection_removed_is_sent_again(small: Bundle, registries_folder: Path) -> None:
