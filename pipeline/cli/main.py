@@ -20,7 +20,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(argv))
     arguments = sys.argv[1:]
     works = " ".join(arguments).startswith(WORKS)
-    return streams.guarded(lambda: _run(arguments), is_output_the_product=not works)
+    return streams.guarded(lambda: _run_to_the_end(arguments), is_output_the_product=not works)
+
+
+def _run_to_the_end(arguments: list[str]) -> int:
+    try:
+        return _run(arguments)
+    finally:
+        # What is left is the end of the process: a signal in its last moment is not to take the place of the exit code.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_IGN)
 
 
 def _run(arguments: list[str]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -48,3 +50,12 @@ def test_nothing_is_left_behind() -> None:
         pass
     assert [signal.getsignal(signal.SIGINT), threading.active_count()] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_last_moment_leaves_the_exit_code_as_it_is(signum: int) -> None:
+    program = (
+        "import os, sys; from pipeline.cli.main import main; sys.argv = ['image-tools', 'version']; code = main(); "
+        f"os.kill(os.getpid(), {int(signum)}); sys.exit(code)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
