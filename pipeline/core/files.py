@@ -25,6 +25,8 @@ from pipeline.core.oci import Digest
 
 TEMPORARY = ".tmp-"
 """Prefix of every temporary file and folder."""
+REMOVALS = 10
+"""Attempts to remove a folder, a tenth of a second apart, while somebody still writes into it."""
 CHUNK = 1024 * 1024
 """Bytes read at once."""
 
@@ -202,8 +204,18 @@ def remove(path: Path) -> None:
     """Remove a file, a link or a whole folder, if it is there. Never follows a link."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path)
+        return
+    for attempt in range(1, REMOVALS + 1):
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError as error:
+            # A program of a run that was killed may be writing there until it ends, too.
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or attempt == REMOVALS:
+                raise
+        if not path.exists():
+            return
+        time.sleep(0.1)
 
 
 def size_below(path: Path) -> int:

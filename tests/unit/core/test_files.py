@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -209,3 +210,22 @@ def test_one_file_by_two_names(work: Path) -> None:
     assert files.same_file(work / "file", work / "link")
     assert files.same_file(work / "new", work / "x/../new")
     assert not files.same_file(work / "file", work / "new")
+
+
+def test_a_folder_is_removed_while_somebody_still_writes_into_it(tmp_path: Path) -> None:
+    folder, ends = tmp_path / "folder", threading.Event()
+    folder.mkdir()
+
+    def write() -> None:
+        for number in range(3_000):
+            if ends.wait(0.0001):
+                return
+            with contextlib.suppress(OSError):
+                (folder / str(number)).touch()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    threading.Timer(0.2, ends.set).start()
+    files.remove(folder)
+    writer.join()
+    assert not folder.exists()
