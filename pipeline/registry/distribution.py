@@ -64,15 +64,6 @@ class Distribution:
         """Registries (``host`` or ``host:port``) that are asked by GET, as their HEAD is not true. To be filled and kept."""
         return self._manifests.heads_lie
 
-    @property
-    def strict_referrers(self) -> bool:
-        """Whether a registry that denies access to what may refer to an image is a failure."""
-        return self._lists.strict
-
-    @strict_referrers.setter
-    def strict_referrers(self, strict: bool) -> None:
-        self._lists.strict = strict
-
     def probe(self, reference: Reference) -> None:
         """Find out whether the registry of ``reference`` answers and lets us in.
 

@@ -54,8 +54,8 @@ def serve(answers: Mapping[str, Reply]) -> Server:
     return Server(reply)
 
 
-def make() -> Distribution:
-    return Distribution(Access(tls_verify=False, retries=0), Interruption(), connections=2)
+def make(strict: bool = False) -> Distribution:
+    return Distribution(Access(tls_verify=False, retries=0), Interruption(), connections=2, strict=strict)
 
 
 API, TAG, SIG = f"/referrers/{SUBJECT}", f"/manifests/{fallback_tag(SUBJECT)}", f"/manifests/{fallback_tag(SUBJECT)}.sig"
@@ -85,8 +85,7 @@ def test_an_api_that_is_denied(status: int, caplog: pytest.LogCaptureFixture) ->
             listed = distribution.referrers(parse(f"{server.host}/app:v1"), SUBJECT)
             assert listed.entries == (ENTRY,) and not listed.by_api
         assert len([each for each in server.asked() if "/referrers/" in each]) == 1
-        strict = make()
-        strict.strict_referrers = True
+        strict = make(strict=True)
         with pytest.raises(RegistryError, match="access denied"):
             strict.referrers(parse(f"{server.host}/app:v1"), SUBJECT)
 
@@ -102,8 +101,7 @@ def test_a_tag_that_is_denied_may_be_missing() -> None:
         name = parse(f"{server.host}/app:v1")
         assert make().tagged(name, SUBJECT, SIG.rpartition("/")[2]) is None
         assert make().referrers(name, SUBJECT).entries == ()
-        strict = make()
-        strict.strict_referrers = True
+        strict = make(strict=True)
         with pytest.raises(RegistryError, match="access denied"):
             strict.tagged(name, SUBJECT, SIG.rpartition("/")[2])
     with serve({SIG: (401, {}, b"{}")}) as server, pytest.raises(RegistryError, match="access denied"):
