@@ -99,8 +99,8 @@ class Conveyor:
         self._error: BaseException | None = None
         self._stop = threading.Event()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(SLOTS):
-            self._free.put(bytearray(slot_size))
+        self._slot_size = slot_size
+        self._slots_made = 0
         self._to_hash: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._to_write: queue.SimpleQueue[Piece | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1), "pack")
@@ -125,8 +125,14 @@ class Conveyor:
         return () if self.damaged else self._pool.submit(job)
 
     def take_slot(self) -> bytearray:
-        """Wait for a free slot."""
+        """Wait for a free slot. Each is made when it is first needed: zeroing all costs a small bundle more than the rest."""
         self.look()
+        if self._free.empty() and self._slots_made < SLOTS:
+            self._slots_made += 1
+            return bytearray(self._slot_size)
+        return self._take_free_slot()
+
+    def _take_free_slot(self) -> bytearray:
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._free.get(timeout=PATIENCE)
@@ -141,7 +147,7 @@ class Conveyor:
 
     def drain(self) -> None:
         """Wait until all that was put on the belt is written."""
-        slots = [self.take_slot() for _ in range(SLOTS)]
+        slots = [self._take_free_slot() for _ in range(self._slots_made)]
         for slot in slots:
             self._free.put(slot)
         self.look()
