@@ -20,9 +20,11 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from pipeline.acts import copy_tasks, engine, resolve_tasks, save_tasks, selection
+from pipeline.acts import engine
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
-from pipeline.acts.save_tasks import SaveContext
+from pipeline.acts.save import copy_tasks, resolve_tasks, selection
+from pipeline.acts.save import tasks as save_tasks
+from pipeline.acts.save.tasks import SaveContext
 from pipeline.config import digest_lock
 from pipeline.config.definition import conflicts, load
 from pipeline.core.bundle import Bundle, BundleImage

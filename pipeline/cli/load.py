@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.acts.load import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
+from pipeline.acts.load.run import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
 from pipeline.cli.arguments import ACCESS, DEBUG, LOG_FORMAT, PROGRESS, chosen, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
@@ -23,7 +23,7 @@ from pipeline.core.bundle import name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference, parse_source
-from pipeline.registry import environment_login
+from pipeline.registry.login import environment_login
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
 

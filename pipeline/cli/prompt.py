@@ -7,7 +7,7 @@ import itertools
 import sys
 from types import FrameType
 
-from pipeline.acts.save import Save
+from pipeline.acts.save.run import Save
 from pipeline.cli import signals
 from pipeline.cli.save_options import SaveOptions
 from pipeline.core import bundle, image_list

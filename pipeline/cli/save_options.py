@@ -20,7 +20,7 @@ from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.log import log
-from pipeline.registry import environment_login
+from pipeline.registry.login import environment_login
 from pipeline.ui.report import check_name
 
 STANDARD_INPUT = "-"

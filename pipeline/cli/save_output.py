@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.acts import plan
-from pipeline.acts.save import Save
-from pipeline.acts.save_result import SaveResult
-from pipeline.acts.save_tasks import SaveContext
+from pipeline.acts.save import plan
+from pipeline.acts.save.result import SaveResult
+from pipeline.acts.save.run import Save
+from pipeline.acts.save.tasks import SaveContext
 from pipeline.config import digest_lock
 from pipeline.config.digest_lock import LockedImage, LockedPlatform
 from pipeline.core.bundle import BundleImage, Referrer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from pipeline.acts import plan
-from pipeline.acts.save import Save
+from pipeline.acts.save import plan
+from pipeline.acts.save.run import Save
 from pipeline.cli import prompt, save_output
 from pipeline.cli.go_flags import Given
 from pipeline.cli.save_options import SaveOptions
@@ -14,7 +14,7 @@ from pipeline.core import disk
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
 from pipeline.core.interruption import Interruption
-from pipeline.registry import environment_login
+from pipeline.registry.login import environment_login
 from pipeline.storage.cache import Cache
 from pipeline.ui.terminal import show_progress
 

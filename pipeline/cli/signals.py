@@ -22,7 +22,7 @@ def stopping(interruption: Interruption) -> Iterator[None]:
     """For the block, a signal is a request of ``interruption``, wherever the main thread waits. On the main thread only."""
 
     # Here, not where a signal is heeded: it may come in the middle of an import.
-    from pipeline.registry import environment_login
+    from pipeline.registry.login import environment_login
     from pipeline.ui.terminal import restore_terminal, say_at_once
 
     def stop(signum: int) -> None:

@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
-from pipeline.registry.http import UPLOAD_TIME, Response
-from pipeline.registry.http_message import Upload
+from pipeline.registry.http.client import UPLOAD_TIME, Response
+from pipeline.registry.http.message import Upload
 from pipeline.registry.registries_conf import Endpoint
 from pipeline.registry.retry import WrongBytes
 from pipeline.registry.routes import Routes, scope, site

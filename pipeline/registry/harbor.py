@@ -12,7 +12,7 @@ import json
 from urllib.parse import urlencode
 
 from pipeline.core.errors import Cause, RegistryError
-from pipeline.registry.auth import Site
+from pipeline.registry.login.auth import Site
 from pipeline.registry.session import Session
 
 PROJECTS = "/api/v2.0/projects"

@@ -20,7 +20,7 @@ from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
-from pipeline.registry.http_message import Answer
+from pipeline.registry.http.message import Answer
 from pipeline.registry.registries_conf import Endpoint
 from pipeline.registry.retry import WrongBytes
 from pipeline.registry.routes import Routes, scope, site

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.log import log
 from pipeline.core.reference import Reference
-from pipeline.registry.auth import Site
+from pipeline.registry.login.auth import Site
 from pipeline.registry.registries_conf import Endpoint, Registries
 
 LEFT_OUT_TIME = 300.0

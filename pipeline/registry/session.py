@@ -24,13 +24,13 @@ from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.redact import redact
-from pipeline.registry.auth import Authorizer, Site
-from pipeline.registry.connections import NotTls, Unreachable
-from pipeline.registry.http import SMALL_ANSWER_TIME, Http, Response
-from pipeline.registry.http_message import Answer, Body, Url
+from pipeline.registry.http.client import SMALL_ANSWER_TIME, Http, Response
+from pipeline.registry.http.connections import NotTls, Unreachable
+from pipeline.registry.http.message import Answer, Body, Url
+from pipeline.registry.http.tls import Certificates
+from pipeline.registry.login.auth import Authorizer, Site
 from pipeline.registry.retry import LONGEST_WAIT, Attempts, TokenRefused, WrongBytes
 from pipeline.registry.throttle import GivenUp
-from pipeline.registry.tls import Certificates
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.acts import copy_tasks, resolve_tasks, save_tasks
 from pipeline.acts.engine import TaskDict
-from pipeline.acts.save_tasks import SaveContext
+from pipeline.acts.save import copy_tasks, resolve_tasks
+from pipeline.acts.save import tasks as save_tasks
+from pipeline.acts.save.tasks import SaveContext
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.interruption import Interruption

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.acts.plan import Need, Plan
+from pipeline.acts.save.plan import Need, Plan
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
 from pipeline.core.errors import ImageToolsError
 from pipeline.storage.records.packed import PackedFile

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.registry import http, session, throttle
 from pipeline.registry import retry as attempts
+from pipeline.registry import session, throttle
+from pipeline.registry.http import client as http
 from pipeline.registry.skopeo import client as skopeo
 from tests.support.images import image, index, layer
 from tests.support.proxy import Fault, FaultProxy, Reset, Stall, Status, Truncate, WrongBytes

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.core.errors import Cause
 from pipeline.core.interruption import Interruption
-from pipeline.registry import http, session, throttle
 from pipeline.registry import retry as attempts
+from pipeline.registry import session, throttle
+from pipeline.registry.http import client as http
 from pipeline.registry.throttle import GivenUp, RegistryPaused, Throttle
 from tests.support.proxy import FaultProxy, Stall, Status
 from tests.support.registry import Registry

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.registry import logins
-from pipeline.registry.logins import Login
+from pipeline.registry.login import logins
+from pipeline.registry.login.logins import Login
 from tests.support.kinds import push_kind
 from tests.support.proxy import FaultProxy, Reset, Status
 from tests.support.registry import PASSWORD, USER, Registry, RegistryFactory

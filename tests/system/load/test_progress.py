@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pipeline.acts.load import Load, LoadOptions
+from pipeline.acts.load.run import Load, LoadOptions
 from pipeline.acts.progress import Snapshot
 from pipeline.core.bundle import Access
 from pipeline.core.interruption import Interruption

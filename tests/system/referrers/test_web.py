@@ -16,10 +16,10 @@ from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference, parse
-from pipeline.registry import http
-from pipeline.registry.auth import Site
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.http_message import Answer
+from pipeline.registry.http import client as http
+from pipeline.registry.http.message import Answer
+from pipeline.registry.login.auth import Site
 from pipeline.registry.referrer_lists import fallback_tag
 from pipeline.registry.registries_conf import Registries
 from pipeline.registry.session import Session

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.bundle import Access
-from pipeline.registry.environment_login import EnvironmentLogin, logged_in
+from pipeline.registry.login.environment_login import EnvironmentLogin, logged_in
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import PASSWORD, USER, Registry

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.acts import plan
+from pipeline.acts.save import plan
 from pipeline.core import disk
 from pipeline.core.bundle import Bundle, Compression, Output
 from pipeline.core.errors import EnvironmentProblem, UsageError

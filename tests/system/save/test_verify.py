@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.acts import recheck
 from pipeline.acts.progress import Tracker
+from pipeline.acts.save import recheck
 from pipeline.core import files
 from pipeline.core.errors import Interrupted
 from pipeline.steps import compress

@@ -1,1 +1,1 @@
-"""Tests of ``pipeline/steps``."""
+"""Tests of ``pipeline/registry``."""

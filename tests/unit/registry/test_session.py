@@ -15,10 +15,11 @@ from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import parse
-from pipeline.registry import session, wire
-from pipeline.registry.auth import Site
+from pipeline.registry import session
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.http_message import Answer
+from pipeline.registry.http import wire
+from pipeline.registry.http.message import Answer
+from pipeline.registry.login.auth import Site
 from pipeline.registry.throttle import GivenUp
 from tests.unit.registry.servers import Reply, Request, Server, authority, read_head, silent_port, talking
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.acts.engine import Status, TaskResult
-from pipeline.acts.plan import Need, Plan
 from pipeline.acts.progress import Tracker
+from pipeline.acts.save.plan import Need, Plan
 from pipeline.core import bundle, image_list
 from pipeline.core.bundle import Bundle, BundleImage, Compression, Output, PlatformFilter
 from pipeline.storage.records.packed import PackedFile

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from pipeline.acts import copy_tasks, engine, plan, resolve_tasks, save_result, save_tasks, shortage
-from pipeline.acts.copy_tasks import Fetches
-from pipeline.acts.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
+from pipeline.acts import engine
 from pipeline.acts.engine import Status, TaskDict, TaskResult
-from pipeline.acts.recheck import Recheck
-from pipeline.acts.save_result import SaveResult
-from pipeline.acts.save_tasks import SaveContext
+from pipeline.acts.save import copy_tasks, plan, resolve_tasks, shortage
+from pipeline.acts.save import result as save_result
+from pipeline.acts.save import tasks as save_tasks
+from pipeline.acts.save.copy_tasks import Fetches
+from pipeline.acts.save.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
+from pipeline.acts.save.recheck import Recheck
+from pipeline.acts.save.result import SaveResult
+from pipeline.acts.save.tasks import SaveContext
 from pipeline.core import disk
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToolsError

@@ -99,7 +99,7 @@ def _remove(path: Path) -> None:
 
 def _document(access: Access, login: EnvironmentLogin) -> dict[str, Any]:
     """What skopeo would read, in one document; the first file that knows a registry wins. See containers-auth.json(5)."""
-    from pipeline.registry import logins  # here, as most runs need no login of this kind, and it loads plumbum
+    from pipeline.registry.login import logins  # here, as most runs need no login of this kind, and it loads plumbum
 
     entries: dict[str, Any] = {}
     helpers: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.errors import EnvironmentProblem
-from pipeline.registry.proxies import Proxy, proxy_for
+from pipeline.registry.http.proxies import Proxy, proxy_for
 
 NO_PROXY = (
     "foobar.com, .barbaz.net, 192.168.1.1, 192.168.1.2:81, 192.168.1.3:80, 10.0.0.0/30, 2001:db8::52:0:1, "

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple, NoReturn
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.redact import redact
-from pipeline.registry import wire
-from pipeline.registry.http_message import Body, Upload, Url
-from pipeline.registry.proxies import Proxy, proxy_for
-from pipeline.registry.wire import Resolver, Wire
+from pipeline.registry.http import wire
+from pipeline.registry.http.message import Body, Upload, Url
+from pipeline.registry.http.proxies import Proxy, proxy_for
+from pipeline.registry.http.wire import Resolver, Wire
 
 MAX_IDLE = 50.0
 """Seconds after which an unused connection is not trusted any more."""

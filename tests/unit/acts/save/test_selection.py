@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.acts.engine import selected
-from pipeline.acts.selection import needed, runs_tasks
+from pipeline.acts.save.selection import needed, runs_tasks
 from pipeline.core import image_list
 from pipeline.core.bundle import Bundle, Compression, Output, PlatformFilter, images
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.registry import logins
+from pipeline.registry.login import logins
 
 
 def find(name: str, *keys: str) -> str | None:

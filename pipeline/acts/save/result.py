@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.acts.save_tasks import SaveContext
-from pipeline.acts.shortage import Shortage
+from pipeline.acts.save.shortage import Shortage
+from pipeline.acts.save.tasks import SaveContext
 from pipeline.core import files, image_list
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ImageToolsError

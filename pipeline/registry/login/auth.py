@@ -21,10 +21,10 @@ from urllib.request import parse_http_list, parse_keqv_list
 
 from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, RegistryError
-from pipeline.registry import logins
-from pipeline.registry.connections import AGENT
-from pipeline.registry.http_message import Answer, Body, Url, parse_json
-from pipeline.registry.logins import Login
+from pipeline.registry.http.connections import AGENT
+from pipeline.registry.http.message import Answer, Body, Url, parse_json
+from pipeline.registry.login import logins
+from pipeline.registry.login.logins import Login
 
 DEFAULT_LIFETIME = 60.0
 """Seconds of a token that says nothing of it (the token specification)."""

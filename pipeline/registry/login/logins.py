@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core import files
-from pipeline.registry.login_helper import ask_helper
+from pipeline.registry.login.login_helper import ask_helper
 from pipeline.registry.registries_conf import credential_helpers
 
 AskHelper = Callable[[str, str], tuple[str, str] | None]

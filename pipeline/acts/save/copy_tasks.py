@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline.acts.engine import PAUSED, TaskDict, unchanged
-from pipeline.acts.save_tasks import SaveContext, is_paused
+from pipeline.acts.save.tasks import SaveContext, is_paused
 from pipeline.core import files
 from pipeline.core.bundle import BundleImage
 from pipeline.core.log import log

@@ -14,9 +14,9 @@ from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import parse
-from pipeline.registry import auth
-from pipeline.registry.auth import parse_challenges
 from pipeline.registry.distribution import Distribution
+from pipeline.registry.login import auth
+from pipeline.registry.login.auth import parse_challenges
 from tests.unit.registry.servers import Reply, Request, Server
 
 BEARER = ("bearer", {"realm": "https://t.io/token", "service": "r.io", "scope": "repository:a:pull,push"})

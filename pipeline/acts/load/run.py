@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from pipeline.acts import engine, load_tasks
+from pipeline.acts import engine
 from pipeline.acts.engine import Status, TaskDict, TaskResult
-from pipeline.acts.load_tasks import LoadContext
+from pipeline.acts.load import tasks as load_tasks
+from pipeline.acts.load.tasks import LoadContext
 from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Access
 from pipeline.core.errors import ArchiveError, ContentError, InputError, UsageError

@@ -12,10 +12,11 @@ import pytest
 
 from pipeline.core.errors import Cause, Interrupted, RegistryError
 from pipeline.core.interruption import Interruption
-from pipeline.registry import http, wire
-from pipeline.registry.connections import NotTls, Unreachable
-from pipeline.registry.http import Http
-from pipeline.registry.http_message import Answer, Upload, Url
+from pipeline.registry.http import client as http
+from pipeline.registry.http import wire
+from pipeline.registry.http.client import Http
+from pipeline.registry.http.connections import NotTls, Unreachable
+from pipeline.registry.http.message import Answer, Upload, Url
 from tests.unit.registry.servers import Reply, Request, Server, authority, read_head, silent_port, talking
 
 

@@ -24,9 +24,9 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import MAX_MANIFEST_SIZE
 from pipeline.core.redact import redact
-from pipeline.registry.connections import AGENT, Connection, Pool, connect
-from pipeline.registry.http_message import Answer, Body, Url
-from pipeline.registry.wire import Resolver
+from pipeline.registry.http.connections import AGENT, Connection, Pool, connect
+from pipeline.registry.http.message import Answer, Body, Url
+from pipeline.registry.http.wire import Resolver
 
 SMALL_ANSWER_TIME = 120.0
 """Seconds for an answer as a whole, if it is not a blob."""

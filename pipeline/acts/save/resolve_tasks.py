@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from pipeline.acts.engine import PAUSED, TaskDict
-from pipeline.acts.save_tasks import SaveContext, is_paused
+from pipeline.acts.save.tasks import SaveContext, is_paused
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError, ImageError, RegistryError
 from pipeline.core.log import log

@@ -1,0 +1,1 @@
+"""A load: its acts (``run``) and their tasks."""
