@@ -522,7 +522,7 @@ def test_our_reporter_answers_all_that_the_runner_asks() -> None:
     asked = set(re.findall(r"self\.reporter\.(\w+)\(", inspect.getsource(doit.runner)))
     assert {"add_failure", "add_success", "execute_task", "get_status", "skip_uptodate"} <= asked
     # initialize is optional; no task of ours has a teardown, which would ask for teardown_task.
-    assert asked - set(dir(engine._Reporter)) == {"initialize", "teardown_task"}
+    assert asked - set(dir(engine.reporter.Reporter)) == {"initialize", "teardown_task"}
     assert "hasattr(self.reporter, 'initialize')" in inspect.getsource(Runner.run_all)
 
 
