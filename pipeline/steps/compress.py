@@ -1,8 +1,9 @@
 """Act 3, second step: make the archive, the volumes or the folder, under temporary names beside the destination.
 
 Takes the archive layout; writes a record (``packed.json``) of the files that were made, with size, time and SHA-256.
-Guarantees: every blob is hashed again on the way, so that what is damaged in the cache reaches no archive; what is damaged is
-removed from the cache, all of it reported at once, so that the next copy fetches it; the destination is not touched.
+Guarantees: every blob is hashed on the way, so that what is damaged in the cache reaches no archive (a folder of links takes a
+blob as it is when this very run hashed it as it arrived); what is damaged is removed from the cache, all of it reported at
+once, so that the next copy fetches it; the destination is not touched.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def compress(
         else:
             target = None if bundle.is_cache else files.temporary_beside(output.destination)
             with _removed_unless_complete(target):
-                packed = _folder(layout, source, output, target, interruption, progress)
+                packed = _folder(cache, layout, source, output, target, interruption, progress)
     except DamagedBlobsError as error:
         for digest in error.digests:
             log.warning("%s in the cache is damaged; it is removed, to be fetched again", digest)
@@ -117,6 +118,7 @@ def _archive(
 
 
 def _folder(
+    cache: Cache,
     layout: ArchiveLayout,
     source: Callable[[Member], Path],
     output: Output,
@@ -137,7 +139,7 @@ def _folder(
 
     def take(member: Member) -> bool:
         interruption.check()
-        intact = _take(source(member), _place(target, layout, member), member, interruption.check)
+        intact = _take(cache, source(member), _place(target, layout, member), member, interruption.check)
         progress(member.size)
         return intact
 
@@ -155,11 +157,13 @@ def _folder(
     return Packed((PackedFile(str(target), str(output.destination), status.st_size, status.st_mtime_ns),), contents)
 
 
-def _take(source: Path, target: Path | None, member: Member, check: Callable[[], None]) -> bool:
-    """Link or copy one file, hashing it on the way. False when it is not what its digest says."""
+def _take(cache: Cache, source: Path, target: Path | None, member: Member, check: Callable[[], None]) -> bool:
+    """Link or copy one file, hashing it unless this run has. False when it is not what its digest says."""
     assert member.digest is not None
     try:
         if target is None or _hard_link(source, target):
+            if member.is_blob and cache.is_as_it_arrived(member.digest):
+                return source.stat().st_size == member.size
             with source.open("rb") as file:
                 found, size = files.hash_file(file, member.digest.algorithm, check)
         else:

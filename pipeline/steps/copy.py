@@ -9,7 +9,6 @@ them.
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +21,9 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import REF_NAME, SCHEMA1_TYPES, Descriptor, Digest, Manifest
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps.choose import PlatformImage
+from pipeline.steps.layout_copies import LayoutCopies
 from pipeline.storage.cache import SHARE, Cache
 from pipeline.storage.image_layout import (
-    BLOBS,
     INDEX,
     SOURCE_DIGEST,
     fresh_folder,
@@ -75,7 +74,7 @@ def is_under_policy(image: BundleImage, platform: PlatformImage) -> bool:
     return image.about is None and not platform.descriptor.is_attestation
 
 
-def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformImage) -> None:
+def copy(cache: Cache, copies: LayoutCopies, image: BundleImage, platform: PlatformImage) -> None:
     """Make the platform's folder of what is in ``share/``. Raises ContentError."""
     target, descriptor = folder(cache, image, platform), platform.descriptor
     _require(cache, descriptor)
@@ -87,50 +86,15 @@ def copy(cache: Cache, skopeo: Skopeo, image: BundleImage, platform: PlatformIma
         raise ContentError(f"{descriptor.digest} is an index where an image is expected")
     if cache.sized(manifest.config).size == manifest.config.size:
         # skopeo refuses a config of another size than its manifest states, though its digest is right.
-        _copy_layout(cache, skopeo, target, manifest, descriptor)
+        copies.prove(target, manifest, descriptor)
     _require(cache, descriptor)
     write_image(target, _entry(cache, image, descriptor), cache.share)
-
-
-def _copy_layout(cache: Cache, skopeo: Skopeo, target: Path, manifest: Manifest, descriptor: Descriptor) -> None:
-    """Have skopeo copy from one temporary layout to another, which proves that the image can be read.
-
-    It finds the layers by links and leaves them as they are; the config and manifest that it writes, converted for a Docker
-    image, go with the layout.
-    """
-    temporary = fresh_folder(target)
-    try:
-        (temporary / "source").mkdir()
-        entry = Descriptor(manifest.media_type, descriptor.digest, descriptor.size).to_json()
-        (temporary / "source" / INDEX).write_bytes(layout_index([entry]))
-        place = str(temporary.relative_to(cache.root))
-        blobs = f"{place}/{BLOBS}" if _link_layers(cache, manifest, temporary / BLOBS) else SHARE
-        skopeo.copy_layout(cache.root, f"{place}/source", f"{place}/copy", share=SHARE, blobs=blobs)
-    finally:
-        files.remove(temporary)
 
 
 def _require(cache: Cache, descriptor: Descriptor) -> None:
     missing = cache.missing(descriptor)
     if missing:
         raise ContentError(f"{missing[0].digest} is not in the cache", tip="run the same command again")
-
-
-def _link_layers(cache: Cache, manifest: Manifest, blobs: Path) -> bool:
-    """Whether ``blobs`` could be filled with links to the layers: skopeo writes manifests in place, so not into ``share/``.
-
-    On a file system without links it must: that harms nothing, but leaves the converted manifests and configs there.
-    """
-    try:
-        for layer in {blob.digest for blob in manifest.layers if not blob.is_foreign}:
-            link = blobs / layer.algorithm / layer.hex
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.hardlink_to(cache.blob(layer))
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return False
-    return True
 
 
 def copy_from_registry(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage) -> int:

@@ -98,6 +98,7 @@ class Fetch:
             self._fetch_from_any()
             target.parent.mkdir(parents=True, exist_ok=True)
             self._partial.finish(target)
+            self._cache.note_arrival(self._digest)
         return self._received
 
     def _fetch_from_any(self) -> None:

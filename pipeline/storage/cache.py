@@ -3,7 +3,8 @@
 ``share/<algorithm>/<hex>`` holds every blob once; ``images/<reference>/<platform>/`` is where an image/arch was copied to;
 ``.state/`` is never archived. Promises: what is put here is complete or absent; what is read as metadata is checked
 against its digest; a blob counts as present with the size that a manifest states or, where that is wrong, with its digest.
-(Layers are hashed again when they are packed: skopeo reuses a blob by its name alone.)
+(Layers are hashed again when they are packed, as skopeo reuses a blob by its name alone; a folder of links takes those that
+this very run has hashed as they arrived.)
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Cache:
         self._check = check
         self._parsed: dict[Digest, Manifest | Index] = {}
         self._true_sizes = TrueSizes(self.state / "sizes.json", check)
+        self._arrived: dict[Digest, tuple[int, int, int, int]] = {}
 
     def check(self) -> None:
         """Refuse a folder that holds something else. Raises UsageError; writes nothing."""
@@ -95,6 +97,17 @@ class Cache:
         except OSError:
             return False
         return status.st_size == descriptor.size or self._true_sizes.is_right(digest, self.blob(digest), status)
+
+    def note_arrival(self, digest: Digest) -> None:
+        """Remember, for this run, that the blob was hashed while it was written."""
+        self._arrived[digest] = _identity(self.blob(digest).stat())
+
+    def is_as_it_arrived(self, digest: Digest) -> bool:
+        """Whether this run hashed the blob while it wrote it, and nobody has written to it since."""
+        try:
+            return digest in self._arrived and self._arrived[digest] == _identity(self.blob(digest).stat())
+        except OSError:
+            return False
 
     def sized(self, descriptor: Descriptor) -> Descriptor:
         """``descriptor`` with the size that the blob has, where it is here and has another one."""
@@ -184,6 +197,10 @@ class Cache:
                     names.remove(name)
                     yield Path(folder, name)
                 yield from (Path(folder, name) for name in filenames if name.startswith((TEMPORARY, "oci-put-blob")))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def publish(cache: Cache, state: BundleState) -> None:

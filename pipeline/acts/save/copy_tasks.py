@@ -143,7 +143,10 @@ def _fetch(context: SaveContext, blob: MissingBlob) -> None:
     digest, name = blob.descriptor.digest, label(blob.image, blob.platform)
     context.begin_copy(copy_task_name(blob.image, blob.platform), name)
     fetch = Fetch(context.cache, context.distribution, context.interruption, blob)
-    with context.tracker.transfer(f"{name} {digest.short}", (blob.descriptor,), lambda: fetch.size):
+    with (
+        context.copies.blob_arrives(),
+        context.tracker.transfer(f"{name} {digest.short}", (blob.descriptor,), lambda: fetch.size),
+    ):
         size = fetch.run()
     context.count_fetched(size)
     context.tracker.credit(f"fetch:{digest}", size)
@@ -153,7 +156,7 @@ def _fetch(context: SaveContext, blob: MissingBlob) -> None:
 def _copy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> None:
     name = label(image, platform)
     context.begin_copy(copy_task_name(image, platform), name)
-    copy.copy(context.cache, context.skopeo, image, platform)
+    copy.copy(context.cache, context.copies, image, platform)
     context.end_copy(
         copy_task_name(image, platform), name, sum(blob.size for blob in context.cache.closure(platform.descriptor))
     )

@@ -38,6 +38,7 @@ from pipeline.registry.throttle import RegistryPaused
 from pipeline.steps import compress, copy, resolve, split, tar
 from pipeline.steps.choose import Choice
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
+from pipeline.steps.layout_copies import LayoutCopies
 from pipeline.steps.manifest_source import ManifestSource
 from pipeline.storage import locks
 from pipeline.storage.bundle_state import BundleState
@@ -89,6 +90,10 @@ class SaveContext(Actions):
     @cached_property
     def skopeo(self) -> Skopeo:
         return Skopeo(self.bundle.access, self.interruption, self.patient)
+
+    @cached_property
+    def copies(self) -> LayoutCopies:
+        return LayoutCopies(self.cache, self.skopeo, self.interruption)
 
     @cached_property
     def default_policy(self) -> SignaturePolicy:

@@ -127,7 +127,7 @@ def test_debug_shows_each_command_and_request_with_its_time(registry: Registry, 
     result = saved(images[:1], "-debug")
     commands = [match[5] for match in log_lines(result.stderr) if match[5].startswith("skopeo ")]
     assert all(re.search(r": exit 0, \d+\.\d\d s$", command) for command in commands)
-    assert sum(" copy --quiet " in command for command in commands) == 2
+    assert sum(" copy --quiet " in command for command in commands) in (1, 2)  # the two platforms may share one
     assert not any(images[0].host in command for command in commands)
     requests = [match[5] for match in log_lines(result.stderr) if re.match(r"(GET|HEAD) http", match[5])]
     assert all(re.search(r": \d\d\d, \d+\.\d\d s$", request) for request in requests)
