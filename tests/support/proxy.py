@@ -28,6 +28,8 @@ CHUNK = 16 * 1024
 """Bytes passed on at once."""
 SETTLE = 0.02
 """Seconds between the last byte and a reset."""
+TOKENS = "/token"
+"""Where tokens are given."""
 UPSTREAM_LIMIT = 30.0
 """Seconds that the registry behind may stay silent."""
 
@@ -96,13 +98,23 @@ class WrongRange:
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """Serve another version of the file: another ETag, and where a range is asked for, other bytes in it."""
+
+
+@dataclass(frozen=True)
+class ExpiredToken:
+    """Answer with 401 and the demand for a token, which the proxy gives to whoever asks at ``/token``."""
+
+
+@dataclass(frozen=True)
 class Redirect:
     """Answer with 307 and this address."""
 
     location: str
 
 
-Fault = Status | Reset | Truncate | WrongBytes | Stall | Slow | NoRange | WrongRange | Redirect
+Fault = Status | Reset | Truncate | WrongBytes | Stall | Slow | NoRange | WrongRange | Replaced | ExpiredToken | Redirect
 
 
 @dataclass(frozen=True)
@@ -302,8 +314,13 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.proxy.take(self.command, path)
         body = self._request_body()
         try:
-            if isinstance(fault, Status):
+            if path == TOKENS:
+                self._answer(200, b'{"token":"%d"}' % time.monotonic_ns())
+            elif isinstance(fault, Status):
                 self._refuse(path, fault)
+            elif isinstance(fault, ExpiredToken):
+                self._record(path, 401, fault)
+                self._answer(401, b"", f'Bearer realm="http://{self.server.proxy.host}{TOKENS}",service="fault proxy"')
             elif isinstance(fault, Redirect):
                 self._redirect(path, fault)
             else:
@@ -344,6 +361,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def _answer(self, status: int, body: bytes, challenge: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if challenge:
+            self.send_header("WWW-Authenticate", challenge)
+        self.end_headers()
+        self.wfile.write(body)
+
     def _redirect(self, path: str, fault: Redirect) -> None:
         self._record(path, 307, fault)
         self.send_response(307)
@@ -363,6 +389,8 @@ class _Handler(BaseHTTPRequestHandler):
             length = response.getheader("Content-Length")
             self.send_response_only(response.status)
             for name, value in response.getheaders():
+                if name.lower() == "etag" and isinstance(fault, Replaced):
+                    value = '"another version"'
                 if name.lower() not in _HOP_BY_HOP:
                     self.send_header(name, self._rewritten(name, value))
             for name, value in self.server.proxy.headers_of(self.command, path, response.status).items():
@@ -376,6 +404,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             pieces = iter(()) if bodiless else _pieces(response)
             send = self._send_chunk if chunked else self._send
+            if isinstance(fault, Replaced) and response.status == 206:
+                fault = WrongBytes(0)
             self._send_body(pieces, int(length or 0), send, None if before_head else fault)
             if chunked:
                 self._send(b"0\r\n\r\n")

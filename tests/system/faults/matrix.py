@@ -19,7 +19,20 @@ from pipeline.registry import session, throttle
 from pipeline.registry.http import client as http
 from pipeline.registry.skopeo import client as skopeo
 from tests.support.images import image, index, layer
-from tests.support.proxy import Fault, FaultProxy, Reset, Stall, Status, Truncate, WrongBytes
+from tests.support.proxy import (
+    ExpiredToken,
+    Fault,
+    FaultProxy,
+    NoRange,
+    Redirect,
+    Replaced,
+    Reset,
+    Stall,
+    Status,
+    Truncate,
+    WrongBytes,
+    WrongRange,
+)
 from tests.support.push import PushedImage, push
 from tests.support.registry import Registry
 from tests.support.run import Result
@@ -45,9 +58,32 @@ FAULTS: dict[str, Fault] = {
     "wrong bytes": WrongBytes(0),
     "silence before the head": Stall(600, -1),
     "silence in the body": Stall(600, 20),
+    "redirect to a dead host": Redirect("http://127.0.0.1:9/gone"),
+    "quota 429": Status(429, text="toomanyrequests: You have reached your pull rate limit."),
+    "206 wrong range": WrongRange(7),
+    "200 instead of 206": NoRange(),
+    "replaced in mid-blob": Replaced(),
+    "token expiry in mid-blob": ExpiredToken(),
 }
+BEFORE: dict[str, tuple[Fault, ...]] = {
+    "206 wrong range": (Truncate(20),),
+    "200 instead of 206": (Truncate(20),),
+    "replaced in mid-blob": (Truncate(20),),
+    "token expiry in mid-blob": (ExpiredToken(), Truncate(20)),
+}
+"""What strikes first, once each: the fault then meets the request that is to go on."""
 MOMENTS = ("ping", "tag", "manifest", "config", "layer")
 TIMES: tuple[int | None, ...] = (1, 2, FOREVER)
+
+_ATTEMPTS = {
+    "quota 429": 1,  # asking again would cost what there is none of
+    # What is begun anew asks for no range, which the fault leaves alone.
+    "206 wrong range": 2,
+    "200 instead of 206": 1,
+    "replaced in mid-blob": 2,
+    "token expiry in mid-blob": 4,  # a token that is refused is asked for anew, once an attempt
+}
+_MOMENTS = {"redirect to a dead host": ("config", "layer"), "quota 429": ("tag", "manifest")}
 
 _REASONS = {
     "401": ("access denied",),
@@ -60,6 +96,9 @@ _REASONS = {
     "wrong bytes": ("do not match", "no valid JSON", "not valid JSON"),
     "silence before the head": ("no data came any more",),
     "silence in the body": ("no data came any more",),
+    "redirect to a dead host": ("cannot be reached",),
+    "quota 429": ("is used up",),
+    "token expiry in mid-blob": ("access denied",),
 }
 
 
@@ -82,6 +121,10 @@ class Case:
     @property
     def is_possible(self) -> bool:
         """A ping's body means nothing, and its 401 only says that there are logins."""
+        if self.fault in BEFORE:
+            return self.moment == "layer"
+        if self.fault in _MOMENTS:
+            return self.moment in _MOMENTS[self.fault]
         bodily = ("reset in the body", "truncated", "wrong bytes", "silence in the body")
         return self.moment != "ping" or self.fault not in ("401", *bodily)
 
@@ -95,6 +138,8 @@ class Case:
         """How often the program tries, or would."""
         if (self.fault, self.moment) == ("403", "ping"):
             return 2  # then for a repository, as some registries let nobody in at the door
+        if self.fault in _ATTEMPTS:
+            return _ATTEMPTS[self.fault]
         if not self.can_pass:
             return 1
         if self.fault == "wrong bytes":
@@ -111,6 +156,8 @@ class Case:
     def succeeds(self) -> bool:
         if (self.fault, self.moment) == ("404", "ping"):
             return True  # some registries have nothing there
+        if self.fault in BEFORE and self.fault != "token expiry in mid-blob":
+            return True
         return self.times is not None and self.times < self.attempts
 
     @property
@@ -171,12 +218,14 @@ def run_matrix(registry: Registry, wanted: Sequence[Case], jobs: int = 8) -> Out
             undisturbed = ARCHIVE.read_bytes()
         for case in wanted:
             proxies[case].clear()
+            for fault in BEFORE.get(case.fault, ()):
+                proxies[case].fault(_path(case, images[case]), fault, times=1, method="GET")
             proxies[case].fault(_path(case, images[case]), FAULTS[case.fault], times=case.times, method="GET")
         first = save(names, "-j", str(jobs), "-retry", str(RETRIES))
         failed = FAILED.read_text().splitlines() if FAILED.exists() else []
         bundle = unpack() if ARCHIVE.exists() else None
         arrived = {path.name for path in (CACHE / "share" / "sha256").iterdir()}
-        counts = {case: _struck(proxies[case]) for case in wanted}
+        counts = {case: _struck(proxies[case]) - len(BEFORE.get(case.fault, ())) for case in wanted}
         for proxy in proxies.values():
             proxy.clear()
         second = save(names, "-j", str(jobs))

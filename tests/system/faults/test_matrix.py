@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.registry import Registry
-from tests.system.faults.matrix import FAULTS, FOREVER, MOMENTS, Case, cases, run_matrix
+from tests.system.faults.matrix import BEFORE, FAULTS, FOREVER, MOMENTS, Case, cases, run_matrix
 
 
 def selection() -> list[Case]:
@@ -12,6 +12,7 @@ def selection() -> list[Case]:
     chosen = everything[::11]
     chosen += cases(faults=("truncated", "wrong bytes"), moments=("layer",))
     chosen += cases(faults=("429",), moments=("tag",), times=(2, FOREVER))
+    chosen += cases(faults=(*BEFORE, "redirect to a dead host", "quota 429"), times=(1, FOREVER))
     chosen += cases(faults=("silence before the head",), moments=("layer",), times=(1,))
     # Silence takes its time; once is enough here.
     chosen = [case for case in dict.fromkeys(chosen) if case.times == 1 or not case.fault.startswith("silence")]
