@@ -50,7 +50,7 @@ def print_summary(run: Save, report_file: Path | None, how_to_go_on: str) -> Non
             verified=result.verified,
             lost=_lost(result),
             replaced=result.replaced,
-            advice=tuple(each.advice for each in result.shortages),
+            advice=tuple((each.message, each.tip) for each in result.shortages),
         )
     )
 

@@ -34,6 +34,8 @@ from pipeline.registry.throttle import GivenUp
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_PLAIN_PATH = re.compile(r"/v2/[A-Za-z0-9._/:-]+")
+"""A path that needs no look at what it may mean."""
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WAIT = re.compile(rf"retry-after:\s*([0-9]{{1,9}}(?:\.[0-9]+)?)({'|'.join(_UNITS)})?\b", re.IGNORECASE)
 """As Go writes a duration: ghcr.io says "retry-after: 241.291µs, allowed: 44000/minute"."""
@@ -65,6 +67,8 @@ class Session:
         self._certificates = Certificates(access.cert_dir)
         self._authorizer = Authorizer(access)
         self._schemes: dict[str, str] = {}
+        self._homes: dict[str, Url] = {}
+        """Parsed addresses of registries."""
 
     def ask(
         self,
@@ -238,8 +242,8 @@ class Session:
         first_byte: float | None,
     ) -> Response:
         """The response after redirects, which a GET or HEAD follows, without the login where they leave the host."""
-        home = self._target(site, None, origin)
-        url = self._target(site, home, path)
+        home = self._homes.get(origin) or self._homes.setdefault(origin, self._target(site, None, origin))
+        url = home._replace(target=path) if _PLAIN_PATH.fullmatch(path) else self._target(site, home, path)
         ends = time.monotonic() + whole if whole is not None else None
         for _ in range(MAX_REDIRECTS + 1):
             left = max(1.0, ends - time.monotonic()) if ends is not None else None

@@ -24,7 +24,7 @@ from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage.cache import SHARE, Cache
 from pipeline.storage.image_layout import BLOBS, INDEX, fresh_folder, layout_index
 
-GATHER = 0.2
+GATHER = 0.3
 """Seconds from one start of skopeo to the next, as long as there is something else to do."""
 POLL = 0.2
 """Seconds between two looks at whether the run is to stop."""

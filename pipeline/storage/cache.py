@@ -81,7 +81,7 @@ class Cache:
             ) from error
 
     def blob(self, digest: Digest) -> Path:
-        return self.share / digest.algorithm / digest.hex
+        return Path(f"{self._share}/{digest.algorithm}/{digest.hex}")
 
     def partial(self, digest: Digest) -> Path:
         """What has arrived so far of a blob that is being fetched. Kept over failures and kills; see ``steps.fetch``."""

@@ -28,13 +28,17 @@ from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToo
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about, log
 from pipeline.core.reference import Reference
-from pipeline.registry.quota import Quota, QuotaReached
-from pipeline.steps import resolve
 from pipeline.steps.chosen import ChosenImage, needed_by
 from pipeline.storage import locks
 
 Announce = Callable[[plan.Plan, Sequence[plan.Need]], None]
 """Takes what a run is about to do, and what room it needs."""
+
+SMALL = 2
+"""Workers for each job where they mostly wait: manifests and small blobs take round trips and no processor, and there are as
+many connections to a host. In act 2 twice as many: a blob often comes from another host than the one that names it, and copies
+wait for each other.
+"""
 
 
 class Save:
@@ -112,8 +116,9 @@ class Save:
         """Act 1: what every tag names, which platforms of it are asked for, and what refers to them."""
         self.context.tracker.begin("resolving", len(images), 0, "resolve")
         self.context.errors.clear()
-        self._warn_of_quotas(images)
-        results = self._run(resolve_tasks.act_1([[(self.context, image)] for image in self._begun_first(images)]))
+        shortage.warn_of_quotas(self.context, images)
+        graph = resolve_tasks.act_1([[(self.context, image)] for image in shortage.begun_first(self.context, images)])
+        results = self._run(graph, workers=1 if self._bundle.access.via == "skopeo" else SMALL)
         steps = {
             image: [results[name] for name in resolve_tasks.task_names(self.context, image) if name in results]
             for image in images
@@ -131,41 +136,11 @@ class Save:
                     log.warning("%s: %s", image.reference, warning)
                 for note in choice.notes:
                     log.info("%s: %s", image.reference, note)
-        self.result.shortages = shortage.shortages(self._refused(images))
+        self.result.shortages = shortage.shortages(self.context, images)
         if any(image.referrers is not None for image in images):
             found, requests = sum(len(item.referrers) for item in chosen), self.context.distribution.requests
             log.info("%d signatures and other referrers found, in %d requests", found, requests)
         return chosen
-
-    def _begun_first(self, images: Sequence[BundleImage]) -> Sequence[BundleImage]:
-        """In the order of the list; at a registry with a quota, first what an earlier window has begun."""
-        known = self.context.quota.known
-        return sorted(images, key=lambda image: not (image.source.registry in known and self._is_begun(image)))
-
-    def _is_begun(self, image: BundleImage) -> bool:
-        return self.context.cache.resolved_record(image.reference).exists() and resolve.lacks(self.context.cache, image) > 0
-
-    def _warn_of_quotas(self, images: Sequence[BundleImage]) -> None:
-        """Say where a quota is too small: now where it is known, else as soon as the registry names it."""
-
-        def warn(registry: str, quota: Quota) -> None:
-            of_registry = [image for image in images if image.source.registry == registry]
-            shortage.warn(registry, quota, sum(resolve.lacks(self.context.cache, image) for image in of_registry))
-
-        known = self.context.quota.known
-        for registry, quota in known.items():
-            warn(registry, quota)
-        self.context.quota.when_learned = lambda registry, quota: None if registry in known else warn(registry, quota)
-
-    def _refused(self, images: Sequence[BundleImage]) -> dict[BundleImage, QuotaReached]:
-        """Images that a quota kept from being resolved."""
-        found = {}
-        for image in images:
-            for name in resolve_tasks.task_names(self.context, image):
-                error = self.context.errors.get(name)
-                if isinstance(error, QuotaReached):
-                    found[image] = error
-        return found
 
     # Between act 1 and act 2
 
@@ -196,9 +171,7 @@ class Save:
         order = dict.fromkeys(part.image.reference for item in chosen for part in needed_by([item], known))
         names = [f"{task['basename']}:{task['name']}" for reference in order for task in made[reference]]
         graph = chain(copy_tasks.fetch_tasks(self.context, fetches), chain.from_iterable(made.values()))
-        # A small blob takes two round trips and no processor: more of them at once than images that are copied.
-        twice = bool(fetches.blobs) and self._bundle.jobs > 1
-        results = self._run(graph, names, 2 * self._bundle.jobs if twice else self._bundle.jobs)
+        results = self._run(graph, names, workers=2 * SMALL if fetches.blobs else 1)
         with contextlib.suppress(OSError):  # what it holds waits for the next run
             self.context.cache.partials.rmdir()
         listed = [item for item in self.result.saved if not item.is_referrer]
@@ -333,13 +306,12 @@ class Save:
         save_result.remember(self.context, self.result, list_files)
         return self.result
 
-    def _run(
-        self, graph: Iterable[TaskDict], names: Sequence[str] | None = None, jobs: int | None = None
-    ) -> Mapping[str, TaskResult]:
+    def _run(self, graph: Iterable[TaskDict], names: Sequence[str] | None = None, workers: int = 1) -> Mapping[str, TaskResult]:
+        """With so many ``workers`` for each of the bundle's jobs; one job is one worker, whatever it waits for."""
         results = engine.run(
             graph,
             names,
-            jobs=jobs or self._bundle.jobs,
+            jobs=self._bundle.jobs * workers if self._bundle.jobs > 1 else 1,
             database=self.context.cache.database,
             observer=self.context.tracker,
             interruption=self._interruption,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.acts.save import resolve_tasks
+from pipeline.acts.save.tasks import SaveContext
 from pipeline.core.bundle import BundleImage
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.quota import Quota, QuotaReached, QuotaWatch, duration
+from pipeline.steps import resolve
 
 LONGEST_POLL, SHORTEST_POLL = 300.0, 1.0
 """Seconds between two looks at whether a new window has begun."""
@@ -30,19 +33,50 @@ class Shortage:
     smallest: int
 
     @property
-    def advice(self) -> str:
-        """One sentence on what is missing, and what to do."""
+    def message(self) -> str:
+        """One sentence on what is missing."""
         windows = self.quota.windows(self.gets)
         takes = f", which takes {windows:,} more of its windows of {duration(self.quota.window)}" if windows else ""
         return (
             f"{self.registry} grants no more manifests for now: {_count(len(self.images), 'image')} "
-            f"{'lacks' if len(self.images) == 1 else 'lack'} {_count(self.gets, 'manifest')}{takes}.\n"
-            f"TIP: {_shorter(self.registry)}; -quota wait waits and goes on by itself"
+            f"{'lacks' if len(self.images) == 1 else 'lack'} {_count(self.gets, 'manifest')}{takes}."
         )
 
+    @property
+    def tip(self) -> str:
+        """What shortens it."""
+        return f"{_shorter(self.registry)}; -quota wait waits and goes on by itself"
 
-def shortages(refused: Mapping[BundleImage, QuotaReached]) -> tuple[Shortage, ...]:
-    """By registry, in the order of the images."""
+
+def begun_first(context: SaveContext, images: Sequence[BundleImage]) -> Sequence[BundleImage]:
+    """In the order of the list; at a registry with a quota, first what an earlier window has begun."""
+
+    def is_begun(image: BundleImage) -> bool:
+        return context.cache.resolved_record(image.reference).exists() and resolve.lacks(context.cache, image) > 0
+
+    return sorted(images, key=lambda image: not (image.source.registry in context.quota.known and is_begun(image)))
+
+
+def warn_of_quotas(context: SaveContext, images: Sequence[BundleImage]) -> None:
+    """Say where a quota is too small: now where it is known, else as soon as the registry names it."""
+
+    def warn(registry: str, quota: Quota) -> None:
+        lacking = sum(resolve.lacks(context.cache, image) for image in images if image.source.registry == registry)
+        if quota.limit and lacking > quota.limit:
+            log.warning(
+                "%s grants %s, and about %s are needed: that takes %d windows; %s",
+                *(registry, quota, f"{lacking:,}", quota.windows(lacking), _shorter(registry)),
+            )
+
+    known = context.quota.known
+    for registry, quota in known.items():
+        warn(registry, quota)
+    context.quota.when_learned = lambda registry, quota: None if registry in known else warn(registry, quota)
+
+
+def shortages(context: SaveContext, images: Sequence[BundleImage]) -> tuple[Shortage, ...]:
+    """What quotas kept from being resolved: by registry, in the order of the images."""
+    refused = _refused(context, images)
     found: dict[str, list[BundleImage]] = {}
     for image, error in refused.items():
         found.setdefault(error.registry, []).append(image)
@@ -58,13 +92,14 @@ def shortages(refused: Mapping[BundleImage, QuotaReached]) -> tuple[Shortage, ..
     )
 
 
-def warn(registry: str, quota: Quota, gets: int) -> None:
-    """Before anything that counts is asked: the quota is too small for what is lacking."""
-    if quota.limit and gets > quota.limit:
-        log.warning(
-            "%s grants %s, and about %s are needed: that takes %d windows; %s",
-            *(registry, quota, f"{gets:,}", quota.windows(gets), _shorter(registry)),
-        )
+def _refused(context: SaveContext, images: Sequence[BundleImage]) -> dict[BundleImage, QuotaReached]:
+    found = {}
+    for image in images:
+        for name in resolve_tasks.task_names(context, image):
+            error = context.errors.get(name)
+            if isinstance(error, QuotaReached):
+                found[image] = error
+    return found
 
 
 def wait(found: Sequence[Shortage], quota: QuotaWatch, distribution: Distribution, interruption: Interruption) -> None:

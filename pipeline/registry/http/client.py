@@ -9,6 +9,7 @@ Sources: RFC 9112 (HTTP/1.1), RFC 9110 (semantics).
 
 from __future__ import annotations
 
+import logging
 import math
 import ssl
 import threading
@@ -179,7 +180,8 @@ class Http:
                 line.fail(error, url.authority)
             if whole is None:
                 line.wire.patience, line.wire.deadline = NEXT_BYTE_TIME, math.inf
-            log.debug("%s %s: %d, %.2f s", method, redact(str(url)), response.status, time.monotonic() - started)
+            if log.isEnabledFor(logging.DEBUG):  # what is redacted takes as long as a request on loopback
+                log.debug("%s %s: %d, %.2f s", method, redact(str(url)), response.status, time.monotonic() - started)
             return Response(response, line, url.authority, stack)
 
     def _borrow(self, url: Url, tls: ssl.SSLContext | None) -> tuple[Connection, bool]:

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
@@ -29,6 +29,9 @@ MAX_IDLE = 50.0
 """Seconds after which an unused connection is not trusted any more."""
 MAX_PROXY_HEAD = 64 * 1024
 """Bytes of a proxy's answer."""
+MAX_LINE = 64 * 1024
+MAX_FIELDS = 100
+"""Bytes in one line of a header, and how many there may be."""
 AGENT = "image-tools"
 
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
@@ -59,6 +62,54 @@ class Plug(NamedTuple):
     """The one that is asked for everything, with the host in the address; None for the host itself, or a tunnel to it."""
 
 
+class _Response(http.client.HTTPResponse):
+    """One whose header is read here: the parser of mail that ``http.client`` uses takes longer than a small blob."""
+
+    def begin(self) -> None:
+        """Read up to the body. As the method of the class above, but for the header (RFC 9112, sections 4 to 6)."""
+        while True:
+            version, status, reason = self._read_status()  # type: ignore[attr-defined]
+            if status != http.client.CONTINUE:
+                break
+            _read_fields(self.fp)
+        if not version.startswith(("HTTP/0.", "HTTP/1.")):
+            raise http.client.UnknownProtocol(version)
+        self.code = self.status = status
+        self.reason = reason.strip()
+        self.version = 11 if version.startswith("HTTP/1.") and version != "HTTP/1.0" else 10
+        self.headers = self.msg = _read_fields(self.fp)
+        self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        self.will_close = self._check_close()  # type: ignore[attr-defined]
+        length = self.headers.get("content-length", "")
+        is_stated = length.isascii() and length.isdecimal() and len(length) < 19 and not self.chunked
+        self.length = int(length) if is_stated else None
+        if status in (204, 304) or 100 <= status < 200 or self._method == "HEAD":  # type: ignore[attr-defined]
+            self.length = 0
+        if not self.chunked and self.length is None:
+            self.will_close = True
+
+
+def _read_fields(file: BinaryIO) -> http.client.HTTPMessage:
+    """The fields of a header, and the empty line after them. Raises HTTPException for one without end."""
+    message = http.client.HTTPMessage()
+    name = ""
+    for _ in range(MAX_FIELDS):
+        line = file.readline(MAX_LINE + 1)
+        if len(line) > MAX_LINE:
+            raise http.client.LineTooLong("header line")
+        text = line.decode("iso-8859-1").strip()
+        if not text:
+            return message
+        if line[:1] in b" \t" and name:  # a value goes on (section 5.2)
+            message.replace_header(name, f"{message.get_all(name, [''])[-1]} {text}")
+            continue
+        name, colon, value = text.partition(":")
+        if colon and name:
+            message[name] = value.strip()
+    raise http.client.HTTPException(f"more than {MAX_FIELDS} header fields")
+
+
 class Connection:
     """One socket, with one request at a time."""
 
@@ -69,6 +120,7 @@ class Connection:
         self.used = time.monotonic()
         self._interruption = interruption
         self._http = http.client.HTTPConnection("host")
+        self._http.response_class = _Response
         # With a socket it does not connect; Wire has all that it asks of one.
         self._http.sock = self.wire
 

@@ -46,7 +46,7 @@ class Summary:
     """What refers to an index that the bundle does not keep as it was."""
     replaced: str = ""
     """What the bundle that was replaced contained, where the new one lacks some of it."""
-    advice: Sequence[str] = ()
+    advice: Sequence[tuple[str, str]] = ()
     """What else to know of a run that is not complete."""
 
 
@@ -139,8 +139,8 @@ def print_summary(summary: Summary) -> None:
             print(f"check with: {_check(bundle.output.checksum_file)}")
     if summary.report:
         print(f"report: {_shown(summary.report)}")
-    for text in summary.advice:
-        print(harmless(text).replace("\nTIP: ", "\n  TIP: "))
+    for text, tip in summary.advice:
+        print(f"{harmless(text)}\n  TIP: {harmless(tip)}")
     if summary.failures:
         print(summary.how_to_go_on)
     elif not summary.kept:

@@ -427,3 +427,24 @@ def test_encodings_are_not_asked_for(client: Http) -> None:
     with Server(lambda request: (200, {"Content-Encoding": "gzip"}, b"as it came")) as server:
         assert get(client, server.host).data == b"as it came"
         assert server.seen[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"A: 1\r\nB: 2\r\nA: 3\r\n", {"a": "1, 3", "b": "2"}),
+        (b"A: 1\r\n  and 2\r\nB:3\r\n", {"a": "1 and 2", "b": "3"}),
+        (b"Content-Length: 99999999999999999999\r\nConnection: close\r\n", {"content-length": "99999999999999999999"}),
+        (b"no colon\r\n: no name\r\nA:\r\n", {"a": ""}),
+    ],
+)
+def test_fields_of_a_header(client: Http, head: bytes, expected: dict[str, str]) -> None:
+    def talk(connection: socket.socket, number: int) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\n" + head + b"\r\nbody")
+        connection.shutdown(socket.SHUT_WR)
+
+    with talking(talk) as host:
+        answer = get(client, host)
+    assert answer.data == b"body"
+    assert {name: value for name, value in answer.headers.items() if name != "connection"} == expected
