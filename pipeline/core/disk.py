@@ -23,6 +23,12 @@ def free_space(path: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def capacity(path: Path) -> int:
+    """Bytes that the file system has in all that ``path`` is or would be on."""
+    status = os.statvfs(existing_ancestor(path))
+    return status.f_blocks * status.f_frsize
+
+
 def problem(error: OSError) -> EnvironmentProblem:
     """What the operating system refused, as a person wants to be told."""
     where = f"{error.filename}: " if error.filename else ""

@@ -87,6 +87,21 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     return Plan(images, platforms, len(blobs), total, here, size - total, referrers)
 
 
+def reason_of_impossible(cache: Cache, parts: Sequence[ChosenImage]) -> str | None:
+    """Why an image with what comes along can never be fetched: a blob of it is said to be larger than the whole disk.
+
+    Such a size is most likely wrong, and no reason to fetch nothing of the others.
+    """
+    capacity = disk.capacity(cache.root)
+    for blob in chain.from_iterable(closure for part in parts for closure in part.closures):
+        if blob.size > capacity and not cache.has(blob):
+            return (
+                f"its manifest states {blob.size:,} bytes for {blob.digest}, "
+                f"and the disk of {cache.root} has {capacity:,} in all"
+            )
+    return None
+
+
 def _here(cache: Cache, blob: Descriptor) -> int:
     """Bytes of a blob that need not be fetched: all, or those that came before an earlier fetch was broken off."""
     if cache.has(blob):

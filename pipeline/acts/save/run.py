@@ -93,7 +93,7 @@ class Save:
         waiting = images
         while waiting:
             self._forget(waiting)
-            chosen = self.resolve(waiting)
+            chosen = self._possible(self.resolve(waiting))
             if chosen:
                 self._copy(chosen, self._check_room(chosen))
             waiting = [image for each in self.result.shortages for image in each.images]
@@ -144,9 +144,21 @@ class Save:
 
     # Between act 1 and act 2
 
+    def _possible(self, chosen: Sequence[ChosenImage]) -> list[ChosenImage]:
+        """Without the images that can never be fetched, which fail, and what comes along with them alone."""
+        known = _by_name(chosen)
+        listed = []
+        for item in (each for each in chosen if not each.is_referrer):
+            reason = plan.reason_of_impossible(self.context.cache, needed_by([item], known))
+            if reason is None or self._force:
+                listed.append(item)
+            else:
+                self.result.failures[item.image] = reason
+        return needed_by(listed, known)
+
     def preview(self, images: Sequence[BundleImage]) -> tuple[plan.Plan, Sequence[plan.Need]]:
         """What a save would do, and what room it needs (``-dry-run``). No layer is fetched; failures are recorded."""
-        self.result.saved = self.resolve(images)
+        self.result.saved = self._possible(self.resolve(images))
         order = plan.make_plan(self.context.cache, self.result.saved)
         return order, plan.needs(self.context.cache, self._bundle, order, self._earlier.finished)
 

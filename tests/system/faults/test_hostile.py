@@ -92,15 +92,6 @@ def test_sizes(hostile: HostileRegistry) -> None:
     assert all("size" in reason or "JSON" in reason for reason in all_refused(hostile, names))
 
 
-def test_a_size_that_no_disk_has(hostile: HostileRegistry) -> None:
-    """The plan refuses it, with figures."""
-    hostile.image({**hostile.blob(b"x"), "size": 2**62}, name="bad")
-    result = save([f"{hostile.host}/app:bad"])
-    assert result.code == 3
-    assert "bytes are needed" in result.stderr
-    check_harmless(result)
-
-
 @pytest.mark.parametrize(
     ("stated", "arguments", "reason"),
     [
@@ -125,6 +116,19 @@ def test_a_layer_without_end(
     # What is sent goes through the buffers of two sockets before it is written.
     assert 0 < hostile.sent < 24 << 20
     assert all(path.stat().st_size < 1 << 20 for path in CACHE.rglob("*") if path.is_file())
+
+
+def test_a_size_beyond_every_disk_fails_its_image_alone(hostile: HostileRegistry) -> None:
+    """Without a request for any of its layers; with ``-force`` it is tried, and cut off."""
+    hostile.image(hostile.blob(b"x" * 100), name="good")
+    huge = {**hostile.blob(b"y" * 100), "size": 1 << 60}
+    hostile.image(huge, name="bad")
+    good, bad = (f"{hostile.host}/app:{name}" for name in ("good", "bad"))
+    for arguments in ([], ["-dry-run"]):
+        result = save([bad, good], *arguments)
+        assert f"{bad}: its manifest states {1 << 60:,} bytes for {huge['digest']}, and the disk of " in result.stdout
+        assert result.code == 1, result
+    assert "saved 1 of 2 images" in save([bad, good]).stdout
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
