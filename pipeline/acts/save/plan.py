@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -30,7 +30,7 @@ FRAMING = 10_000
 """One byte in so many at the most goes to the framing of what is stored: 5 in 65,535 with gzip."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Figures in bytes. ``total`` counts each blob once; ``shared`` is what it would be more without sharing."""
 
@@ -42,6 +42,10 @@ class Plan:
     shared: int
     referrers: int = 0
     """What comes along with the images, counted as ``platforms`` are."""
+    missing: int = 0
+    """How many blobs are to be fetched."""
+    waits: float = 0.0
+    """Seconds that one job would wait for answers alone, one blob after the other; 0 where there are more jobs."""
 
     @property
     def to_fetch(self) -> int:
@@ -84,7 +88,21 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     size = sum(blobs[digest].size * count for digest, count in uses.items())
     here = sum(_here(cache, blob) for blob in blobs.values())
     images = sum(not item.is_referrer for item in chosen)
-    return Plan(images, platforms, len(blobs), total, here, size - total, referrers)
+    return Plan(
+        images=images,
+        platforms=platforms,
+        blobs=len(blobs),
+        total=total,
+        here=here,
+        shared=size - total,
+        referrers=referrers,
+        missing=sum(not cache.has(blob) for blob in blobs.values()),
+    )
+
+
+def with_waits(plan: Plan, jobs: int, seconds: float, requests: int) -> Plan:
+    """The plan with what ``jobs`` cost, after act 1 took ``seconds`` for its ``requests``: a blob takes two, mostly."""
+    return replace(plan, waits=2 * plan.missing * seconds / requests) if jobs == 1 and requests else plan
 
 
 def reason_of_impossible(cache: Cache, parts: Sequence[ChosenImage]) -> str | None:

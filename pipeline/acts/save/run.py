@@ -164,6 +164,8 @@ class Save:
 
     def _check_room(self, chosen: Sequence[ChosenImage]) -> plan.Plan:
         order = plan.make_plan(self.context.cache, chosen)
+        seconds, requests = self.context.tracker.seconds["resolving"], self.context.distribution.requests
+        order = plan.with_waits(order, self._bundle.jobs, seconds, requests)
         plan.check_file_size(self._bundle, order)
         needs = plan.needs(self.context.cache, self._bundle, order, self._earlier.finished)
         self._announce(order, needs)

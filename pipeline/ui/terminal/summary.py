@@ -20,6 +20,8 @@ MAX_FAILURES = 30
 """That many are shown with their reasons; the rest are in the failed list, the log and the report."""
 MAX_NAMES = 5
 """Images that are named of those that failed for one and the same reason."""
+MINUTES = 60.0
+"""Seconds from which on it is worth a word what one job at a time costs."""
 FEW = 3
 """As many images with one reason are told one by one."""
 
@@ -58,7 +60,8 @@ def plan_line(plan: Plan, found: Sequence[Need]) -> str:
     sizes = f"{bytes_text(plan.to_fetch)} to fetch, {bytes_text(plan.here)} here already"
     rooms = [f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
     disk = f"; disk: {'; '.join(rooms)}" if rooms else ""
-    return f"plan: {', '.join(what)}: {sizes}, {bytes_text(plan.shared)} saved by sharing{disk}"
+    jobs = f"; -j 1 waits {duration_text(plan.waits)} for answers, -j auto a tenth of it" if plan.waits >= MINUTES else ""
+    return f"plan: {', '.join(what)}: {sizes}, {bytes_text(plan.shared)} saved by sharing{disk}{jobs}"
 
 
 def print_plan(plan: Plan, found: Sequence[Need]) -> None:

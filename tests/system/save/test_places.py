@@ -285,7 +285,7 @@ def made(part_size: int | None, compression: Compression = Compression.GZIP) -> 
 
 
 def total(size: int, blobs: int = 10) -> plan.Plan:
-    return plan.Plan(1, 2, blobs, size, 0, 0)
+    return plan.Plan(images=1, platforms=2, blobs=blobs, total=size, here=0, shared=0)
 
 
 @pytest.mark.parametrize(

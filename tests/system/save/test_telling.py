@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ui.terminal import summary
 from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
-from tests.support.proxy import FaultProxy, Slow
+from tests.support.proxy import FaultProxy, Slow, Stall
 from tests.support.push import PushedImage, push
 from tests.support.registry import PASSWORD, Registry
 from tests.support.run import COMMAND, run, spawn
@@ -220,3 +221,16 @@ def test_progress_while_it_runs(proxy: FaultProxy, images: list[PushedImage]) ->
         assert "copied" not in running.stderr
         proxy.release()
         assert running.wait().code == 0
+
+
+def test_the_plan_tells_of_one_job(registry: Registry, images: list[PushedImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By how long act 1 waited for answers, where that makes minutes; other numbers of jobs have no such line."""
+    monkeypatch.setattr(summary, "MINUTES", 0.01)
+    with FaultProxy(registry.host) as proxy:
+        proxy.fault("/manifests/", Stall(0.05, -1), times=None)
+        names = [image.via(proxy.host) for image in images[:2]]
+        slow = saved(names, "-j", "1", "-dry-run")
+        assert "for answers" not in slow.stdout + slow.stderr
+        slow = saved(names, "-j", "1")
+        assert re.search(r"plan: .*; -j 1 waits \d\.\d s for answers, -j auto a tenth of it\n", slow.stderr), slow
+        assert "for answers" not in saved(names, "-j", "2", "-cache", "other", "-d", "other.tar.gz").stderr

@@ -17,7 +17,7 @@ from pipeline.storage.records.packed import PackedFile
 from pipeline.ui import terminal
 from pipeline.ui.terminal.text import bytes_text, duration_text, kind_text
 
-PLAN = Plan(3, 6, 20, 12_000_000, 2_000_000, 5_000_000)
+PLAN = Plan(images=3, platforms=6, blobs=20, total=12_000_000, here=2_000_000, shared=5_000_000)
 
 
 def images(count: int) -> tuple[BundleImage, ...]:
@@ -106,6 +106,10 @@ def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert terminal.plan_line(PLAN, needs[:1]) == (
         "plan: 3 images, 6 image/arches, 20 blobs: 10.0 MB to fetch, 2.0 MB here already, 5.0 MB saved by sharing; "
         "disk: 10 B needed, 20 B free at /big"
+    )
+    assert terminal.plan_line(replace(PLAN, waits=59.0), ()).endswith("saved by sharing")
+    assert terminal.plan_line(replace(PLAN, waits=125.0), ()).endswith(
+        "; -j 1 waits 2 min 5 s for answers, -j auto a tenth of it"
     )
 
 
