@@ -20,7 +20,7 @@ ACCESS = rows("authfile", "cert-dir", "tls-verify", "retry")
 """How registries are reached."""
 DEBUG = Flag("debug", False, "enable the debug output")
 JSON = Flag("json", False, "print one JSON document")
-LIST = Flag("f", "", "image list file", place="file", adds_up=True)
+LIST = Flag("f", "", "image list file", place="file", adds_up=True, long="file")
 LOG_FORMAT = Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'", choices=terminal.FORMATS)
 PROGRESS = Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'", choices=terminal.MODES)
 

@@ -12,10 +12,10 @@ from pipeline.cli.command import HELP, Command, examples_text
 from pipeline.core.errors import UsageError
 
 COMMANDS = (
-    Command("save", "-f LIST", "save the images of a list into one bundle", "save:BODY"),
-    Command("load", "-s SOURCE -d REGISTRY", "bring what was saved into a registry", "load:BODY"),
-    Command("ls", "SOURCE", "what is in an archive, volumes, or a folder", "ls:BODY"),
-    Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY"),
+    Command("save", "[-f LIST] [IMAGE...]", "save images into one bundle", "save:BODY", ("pull", "download", "bundle", "copy")),
+    Command("load", "SOURCE -d REGISTRY", "bring what was saved into a registry", "load:BODY", ("push", "import", "upload")),
+    Command("ls", "SOURCE", "what is in an archive, volumes, or a folder", "ls:BODY", ("list", "inspect", "show", "info")),
+    Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY", ("check", "validate", "test")),
     Command("serve", "SOURCE", "a read-only registry straight from it", "serve:BODY"),
     Command("bundle list", "FILE...", "the bundles of definition files", "bundle:LIST"),
     Command("bundle check", "[-locked] FILE...", "all that is wrong with them", "bundle:CHECK"),
@@ -23,10 +23,10 @@ COMMANDS = (
     Command("bundle schema", "", "the JSON Schema of definitions", "bundle:SCHEMA"),
     Command("graph", "[-f LIST | -config FILE]", "the tasks of a save, and how far they are", "graph:BODY"),
     Command("cache info", "", "what belongs to which bundle", "cache:INFO"),
-    Command("cache prune", "", "remove what belongs to no bundle", "cache:PRUNE"),
+    Command("cache prune", "", "remove what belongs to no bundle", "cache:PRUNE", ("prune", "clean", "rm")),
     Command("demo", "", "see it work, with nothing but this machine", "demo.tour:BODY"),
     Command("completion", "bash|zsh|fish", "completion of commands and flags for a shell", "completion:BODY"),
-    Command("man", "", "the manual: image-tools man | man -l -", "man:BODY"),
+    Command("man", "", "the manual: image-tools man | man -l -", "man:BODY", ("manual", "docs")),
     Command("version", "", "print the version", "version:BODY"),
 )
 _GROUP_NOTES = {
@@ -47,6 +47,8 @@ def groups() -> dict[str, list[Command]]:
 def run(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name. Its exit code. Raises ImageToolsError."""
     name, rest = (arguments[0], list(arguments[1:])) if arguments else ("help", [])
+    if name == "help" and rest:
+        return run([*rest, "-h"])
     if name in ("help", *HELP):
         print(overview(), end="")
         return 0
@@ -89,8 +91,8 @@ def _line(call: str, summary: str) -> str:
 
 
 def _no_such_command(name: str) -> UsageError:
-    """With the command that was most likely meant."""
-    close = difflib.get_close_matches(name, list(groups()), n=1)
-    if close:
-        return UsageError(f"there is no command '{name}' (did you mean '{close[0]}'?)")
-    return UsageError(f"there is no command '{name}'\n{overview().rstrip()}")
+    """With the command that was most likely meant: by its name, or by what else it is called."""
+    close = [command.words for command in COMMANDS if name in command.also]
+    close = close or difflib.get_close_matches(name, list(groups()), n=1)
+    guess = f" (did you mean '{close[0]}'?)" if close else ""
+    return UsageError(f"there is no command '{name}'{guess}", tip="" if close else "see 'image-tools help'")

@@ -29,6 +29,8 @@ class Body:
     examples: tuple[str, ...] = ()
     takes_files: bool = False
     """Whether its operands are files."""
+    takes_words: bool = False
+    """Whether its operands are neither files nor one of a few words."""
     choices: tuple[str, ...] = ()
     """The operands that it takes, where they are a few words."""
     no_operands: str = ""
@@ -43,6 +45,8 @@ class Command:
     usage: str
     summary: str
     place: str
+    also: tuple[str, ...] = ()
+    """What other programs, and people, call it."""
 
     @cached_property
     def body(self) -> Body:
@@ -81,7 +85,7 @@ class Command:
         self._start_logging(read.given)
         for name in read.replaced:
             log.warning("-%s is given more than once; the last one counts: %s", name, read.given.values[name])
-        if read.operands and not (self.body.takes_files or self.body.choices):
+        if read.operands and not (self.body.takes_files or self.body.takes_words or self.body.choices):
             instead = f"{self.body.no_operands}, see" if self.body.no_operands else "see"
             raise UsageError(f"unexpected argument '{read.operands[0]}'", tip=f"{instead} 'image-tools {self.words} -h'")
         try:

@@ -7,6 +7,7 @@ and after the operands; ``--`` ends them. Wrong input raises ``UsageError`` with
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class Arguments:
 
 def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") -> Arguments:
     """Read a command line. Raises UsageError, and HelpWanted where help is asked for."""
-    known = {flag.name: flag for flag in flags}
+    known = {name: flag for flag in flags for name in flag.names}
     values: dict[str, Value] = {}
     lists: dict[str, tuple[str, ...]] = {}
     operands: list[str] = []
@@ -87,7 +88,7 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") ->
         if name in ("h", "help"):
             raise HelpWanted
         if name not in known:
-            raise _not_defined(name, known, command)
+            raise _not_defined(name, flags, command)
         flag = known[name]
         if not equals and not flag.takes_value:
             text = "true"
@@ -95,6 +96,7 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") ->
             if not rest:
                 raise UsageError(f"flag needs an argument: -{name}")
             text = rest.pop(0)
+        name = flag.name
         value = flag.parse(text)
         if flag.adds_up:
             lists[name] = (*lists.get(name, ()), str(value))
@@ -106,11 +108,19 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") ->
 
 def usage(command: str, flags: Sequence[Flag]) -> str:
     """Help in the shape of Go's ``PrintDefaults``."""
-    return f"Usage of {command}:\n" + "".join(flag.usage() for flag in sorted(flags, key=lambda flag: flag.name))
+    found = sorted(flags, key=lambda flag: flag.name)
+    long = ", ".join(f"--{flag.names[1]} (-{flag.name})" for flag in found if len(flag.names) > 1)
+    return f"Usage of {command}:\n{''.join(flag.usage() for flag in found)}" + (f"\nLong names: {long}\n" if long else "")
 
 
-def _not_defined(name: str, known: Collection[str], command: str) -> UsageError:
-    close = difflib.get_close_matches(name, known, n=1)
+def _not_defined(name: str, flags: Sequence[Flag], command: str) -> UsageError:
+    """With the flag that was most likely meant: by its name, or by a word in what its help says."""
+    names = [each for flag in flags for each in flag.names]
+    close = (
+        difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+        or [flag.name for flag in flags if name.lower() in re.findall("[a-z]{4,}", flag.help.lower())]
+        or difflib.get_close_matches(name, names, n=1)
+    )
     guess = f" (did you mean -{close[0]}?)" if close else ""
     tip = "" if close else f"see 'image-tools {command} -h'"
     return UsageError(f"flag provided but not defined: -{name}{guess}", tip=tip)

@@ -33,7 +33,7 @@ AGAIN = "Run the same command again to go on: it repeats nothing that is done."
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
-    options = read(given)
+    options = read(given, operands)
     interruption = Interruption()
     with stopping(interruption), environment_login.logged_in(options.access, environment_login.login_of("DEST")) as access:
         options = replace(options, access=access)
@@ -56,18 +56,24 @@ BODY = Body(
         *ACCESS,
         Flag("cache", "", "folder for what load remembers or must unpack (default ~/.local/state/image-tools)", place="folder"),
         Flag("compress", "", "what SOURCE is, can be 'gzip', 'zstd' or 'dir' (default: that is seen)", choices=KINDS),
-        Flag("d", "", "destination registry; host, host:port or host/path"),
+        Flag("d", "", "destination registry; host, host:port or host/path", long="destination"),
         DEBUG,
         PROJECT,
         Flag("dry-run", False, "ask the registry and print what would be loaded, but send nothing"),
-        Flag("f", "", "load only the images in this list file", place="file", adds_up=True),
+        Flag("f", "", "load only the images in this list file", place="file", adds_up=True, long="file"),
         Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
         *rows("jobs"),
         LOG_FORMAT,
-        Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file"),
+        Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file", long="failed-list"),
         PROGRESS,
         Flag("repo-type", "", "repository type, can be 'harbor': missing projects are made", choices=("harbor",)),
-        Flag("s", "", "saved images: an archive, one of its volumes or what they have in common, or a folder", place="file"),
+        Flag(
+            "s",
+            "",
+            "saved images: an archive, one of its volumes or what they have in common, or a folder",
+            place="file",
+            long="source",
+        ),
         Flag("wait", False, "wait while another run loads the same"),
     ),
     examples=(
@@ -75,22 +81,27 @@ BODY = Body(
         "image-tools load -s saved-images.tar.gz.part0 -d harbor.internal -repo-type harbor -j 8",
         "image-tools load -s saved-image-cache -d registry.internal/mirror -dry-run",
     ),
-    no_operands="SOURCE is given with -s",
+    takes_files=True,
+    about="SOURCE may be given as -s SOURCE, too.",
 )
 
 
-def read(given: Given) -> LoadOptions:
-    """The options that the flags give. Raises UsageError, InputError."""
+def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
+    """The options that the flags give, and SOURCE. Raises UsageError, InputError."""
+    if given.text("s") or len(operands) > 1:
+        for extra in operands if given.text("s") else operands[1:]:
+            raise UsageError(f"'{extra}' is one SOURCE too many", tip="load one archive or folder after the other")
+    saved = given.text("s") or (operands[0] if operands else "")
     destination = given.text("d") or environment_login.registry_of("DEST")
     for flag, value, what in (
-        ("s", given.text("s"), "what is to be loaded"),
+        ("s", saved, "what is to be loaded"),
         ("d", destination, "the registry to load it into"),
     ):
         if not value:
             raise UsageError(f"-{flag} is missing: {what}", tip="see 'image-tools load -h'")
     settings = chosen(given.only({*(row.name for row in ACCESS), "j"}))
     registry = parse_source(destination)
-    place = source(given.text("s"))
+    place = source(saved)
     folder = _state_folder(given.text("cache"))
     # One memory for each pair of source and target: the same volumes may go to several registries.
     tag = hashlib.sha256(registry.encode()).hexdigest()[:8]

@@ -81,7 +81,8 @@ def _command(command: Command) -> Iterator[str]:
 def _flag(flag: Flag) -> Iterator[str]:
     kind, default = flag.kind_and_default()
     yield ".TP"
-    yield f".BR \\-{_roff(flag.name)}" + (f' " " \\fI{kind}\\fR' if kind else "")
+    long = f' ", " \\-\\-{_roff(flag.names[1])}' if len(flag.names) > 1 else ""
+    yield f".BR \\-{_roff(flag.name)}{long}" + (f' " " \\fI{kind}\\fR' if kind else "")
     yield _text(flag.help + default)
 
 

@@ -12,7 +12,7 @@ from pipeline.core.interruption import Interruption
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
-    options = save_options.read(given)
+    options = save_options.read(given, operands)
     from pipeline.cli import save_run  # here: help, and what is wrong with flags and lists, shall not wait for doit
 
     interruption = Interruption()
@@ -30,12 +30,14 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
 BODY = Body(
     run=_run,
     flags=save_options.SAVE_FLAGS,
+    takes_words=True,
+    about="IMAGE may stand before and after flags, and adds to the lists of -f.",
     examples=(
+        "image-tools save nginx:1.27 redis:7 -d web.tar.gz",
         "image-tools save -f rancher-images.txt",
         "image-tools save -f rancher-images.txt -j 10 -compress=zstd -part -part-size=4G",
         "image-tools save -f rancher-images.txt -a amd64 -s registry.example.com -dry-run",
         "image-tools save -f rancher-images.txt -a amd64 -referrers",
         "image-tools save -f rancher-images.txt -d /media/stick/rancher.tar.gz -report rancher.html",
     ),
-    no_operands="an image list is given with -f",
 )

@@ -6,7 +6,7 @@ Takes the flags that were given, and reads the image lists. ``config`` checks al
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,10 +65,10 @@ class SaveOptions:
     report: Path | None
 
 
-def read(given: Given) -> SaveOptions:
-    """What the flags of ``save`` ask for. Raises UsageError, InputError."""
+def read(given: Given, operands: Sequence[str] = ()) -> SaveOptions:
+    """What the flags of ``save`` and its operands, images, ask for. Raises UsageError, InputError."""
     settings = chosen(with_source(given.values))
-    bundles, list_files, interactive = read_bundles(given, settings)
+    bundles, list_files, interactive = read_bundles(given, settings, operands)
     options = SaveOptions(
         bundles=bundles,
         list_files=list_files,
@@ -96,18 +96,32 @@ def with_source(values: Mapping[str, Value]) -> Mapping[str, Value]:
     return {"s": registry, **values} if registry else values
 
 
-def read_bundles(given: Given, settings: Settings) -> tuple[tuple[Bundle, ...], tuple[Path, ...], bool]:
+def read_bundles(
+    given: Given, settings: Settings, operands: Sequence[str] = ()
+) -> tuple[tuple[Bundle, ...], tuple[Path, ...], bool]:
     """The bundles, the list files that they come from, and whether the images are still to be typed."""
     if given.text("config"):
+        if operands:
+            raise UsageError(f"'{operands[0]}' and -config exclude each other: the definition says what is in the bundle")
         return _from_definition(given, settings), (), False
     if given.text("bundle"):
         raise UsageError("it goes with -config: a list is one bundle", setting="bundle")
     names = given.texts("f")
-    if not names and sys.stdin is not None and sys.stdin.isatty():
+    if not names and not operands and sys.stdin is not None and sys.stdin.isatty():
         return (_from_list(settings, (), (), named=False),), (), True
-    lines, list_files = read_lists(names or (STANDARD_INPUT,))
+    # Standard input is read where nothing else is given, or by '-f -': in a loop or over ssh it is somebody else's.
+    texts, list_files = _read_texts(names or (() if operands else (STANDARD_INPUT,)))
+    lines = image_list.parse_all([*texts, *_operands_as_lists(operands)])
     images = bundle.images(lines, settings.text("source"), bundle_maker.platforms(settings))
-    return (_from_list(settings, images, list_files, named=bool(names)),), list_files, False
+    return (_from_list(settings, images, list_files, named=bool(names or operands)),), list_files, False
+
+
+def _operands_as_lists(operands: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+    """Images of the command line. Raises UsageError for the name of a file: a list is given with -f."""
+    for operand in operands:
+        if source(operand).is_file():
+            raise UsageError(f"{operand} is a file, not an image", tip=f"an image list is given with -f: -f {operand}")
+        yield operand.encode(), "the command line"
 
 
 def _check(options: SaveOptions) -> None:
@@ -189,6 +203,11 @@ def _from_definition(given: Given, settings: Settings) -> tuple[Bundle, ...]:
 
 def read_lists(names: Sequence[str]) -> tuple[tuple[Line, ...], tuple[Path, ...]]:
     """The images of all lists (``-`` is standard input), each at its first place, and the files that they came from."""
+    texts, paths = _read_texts(names)
+    return image_list.parse_all(texts), paths
+
+
+def _read_texts(names: Sequence[str]) -> tuple[list[tuple[bytes, str]], tuple[Path, ...]]:
     texts: list[tuple[bytes, str]] = []
     paths: list[Path] = []
     for name in names:
@@ -198,4 +217,4 @@ def read_lists(names: Sequence[str]) -> tuple[tuple[Line, ...], tuple[Path, ...]
         # Not its absolute path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
         texts.append((image_list.read(source(name), name), name))
         paths.append(absolute(name, Path.cwd(), "f"))
-    return image_list.parse_all(texts), tuple(paths)
+    return texts, tuple(paths)

@@ -38,6 +38,13 @@ class Flag:
     """What a path names, for completion."""
     adds_up: bool = False
     """Given several times, all its values count; of any other flag the last one does."""
+    long: str = ""
+    """Its other name, a word where ``name`` is a letter."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a command line may call it."""
+        return (self.name, self.long) if self.long else (self.name,)
 
     @property
     def setting(self) -> str:

@@ -41,6 +41,11 @@ class Setting(Flag):
     """Likewise, of what each image may have for itself."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its key in definitions is its long name on a command line."""
+        return (self.name, self.key) if self.key else (self.name,)
+
+    @property
     def setting(self) -> str:
         return self.key or self.name
 

@@ -60,7 +60,7 @@ def blocks(document: str) -> list[Block]:
 def images(*texts: str) -> set[str]:
     """Repository and tag of what is on docker.io and the other hosts."""
     found = re.findall(r"\b((?:rancher|jetstack|team)/[a-z0-9-]+:[\w.-]+)", "\n".join(texts))
-    return {*found, "library/nginx:latest"}
+    return {*found, "library/nginx:latest", "library/nginx:1.27", "library/redis:7"}
 
 
 @pytest.fixture(scope="session")

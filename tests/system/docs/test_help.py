@@ -38,7 +38,10 @@ def test_save_has_the_documented_help(capsys: pytest.CaptureFixture[str]) -> Non
     shown = SHAPE.findall(text)
     wanted = SHAPE.findall(documented)
     assert [flag for flag in shown if flag[0] in {name for name, _, _ in wanted}] == wanted
-    assert "\nExamples:\n  image-tools save -f " in text
+    assert "\nExamples:\n  image-tools save " in text
+    assert (
+        "\nLong names: --arch (-a), --destination (-d), --file (-f), --jobs (-j), --failed-list (-o), --source (-s)\n" in text
+    )
 
 
 @pytest.mark.parametrize("command", with_flags(), ids=lambda command: command.words)

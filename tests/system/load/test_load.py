@@ -177,7 +177,7 @@ def test_a_plan_changes_nothing(small: Bundle, fresh_registry: RegistryFactory) 
         (["-compress=xz"], '-compress: invalid value "xz"'),
         (["-repo-type=quay"], '-repo-type: invalid value "quay"'),
         (["-j", "0"], "use a number from 1 to 20"),
-        (["stray"], "unexpected argument 'stray'"),
+        (["stray"], "'stray' is one SOURCE too many"),
         (["-tls-verfy"], "did you mean -tls-verify?"),
         (["-repo-type=harbor", "-default-project=UPPER"], "is not a name of a project"),
         (["-authfile=nowhere.json"], "there is no such file"),

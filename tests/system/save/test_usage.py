@@ -13,7 +13,7 @@ from tests.support.kinds import push_kind
 from tests.support.push import PushedImage
 from tests.support.registry import Registry
 from tests.support.run import Result, run
-from tests.system.save.saving import ARCHIVE, CACHE, FAILED, LIST, PLAIN, command, saved, write_list
+from tests.system.save.saving import ARCHIVE, CACHE, FAILED, LIST, PLAIN, command, saved, unpack, write_list
 
 DOCUMENTED = {
     "a": "amd64,arm64",
@@ -42,7 +42,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "unknown flag": (["-x"], "flag provided but not defined: -x"),
     "misspelt flag": (["-partsize", "1"], "did you mean -part-size"),
     "no value": (["-f"], "flag needs an argument: -f"),
-    "rest": (["list.txt"], "unexpected argument 'list.txt'"),
+    "rest": (["list.txt"], "list.txt is a file, not an image"),
     "jobs 0": (["-j", "0"], "-j: invalid value 0"),
     "jobs -1": (["-j=-1"], "-j: invalid value -1"),
     "jobs text": (["-j", "many"], "many"),
@@ -244,3 +244,28 @@ def test_skopeo_too_old(good: PushedImage) -> None:
     assert "1.4.1 is too old" in result.stderr
     assert "1.9.3" in result.stderr
     assert not ARCHIVE.exists()
+
+
+def test_images_as_arguments(good: PushedImage, registry: Registry) -> None:
+    """Before and after flags, under their long names, beside a list; each image once, wherever it comes from first."""
+    other = push_kind(registry, "docker-single", "usage/other")
+    write_list([other])
+    for arguments in (
+        [good.reference, PLAIN, "--destination", "a.tar.gz"],
+        [good.reference, PLAIN, "--file", "list.txt", "-d=a.tar.gz", good.reference],
+        [PLAIN, "--jobs=2", "-d", "a.tar.gz", "--", other.reference, good.reference],
+    ):
+        result = run("save", *arguments, stdin=f"{other.reference}\n")
+        assert result.code == 0, result
+        wanted = (
+            {good.reference} if "list.txt" not in arguments and "--" not in arguments else {good.reference, other.reference}
+        )
+        assert set(unpack(Path("a.tar.gz")).names) == wanted
+    assert not Path("saved-images.tar.gz").exists()
+
+
+def test_a_list_without_its_flag(good: PushedImage) -> None:
+    write_list([good])
+    result = command("save", "list.txt", PLAIN)
+    assert (result.code, entries()) == (2, ["list.txt"])
+    assert "list.txt is a file, not an image\nTIP: an image list is given with -f: -f list.txt" in result.stderr

@@ -33,11 +33,18 @@ def test_flags_stand_before_and_after_what_they_are_about(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (
-            ["save", "list.txt"],
-            "unexpected argument 'list.txt'\nTIP: an image list is given with -f, see 'image-tools save -h'",
-        ),
-        (["load", "x.tar.gz"], "unexpected argument 'x.tar.gz'\nTIP: SOURCE is given with -s, see 'image-tools load -h'"),
+        (["save", "/dev/null/x:1"], "the command line:1: '/dev/null/x:1'"),
+        (["save", "nginx", "-config", "b.yaml"], "'nginx' and -config exclude each other"),
+        (["save", "-registry", "r.io"], "flag provided but not defined: -registry (did you mean -s?)"),
+        (["save", "--job", "2"], "flag provided but not defined: -job (did you mean -jobs?)"),
+        (["save", "-frobnicate"], "flag provided but not defined: -frobnicate\nTIP: see 'image-tools save -h'"),
+        (["save", "--jobs", "0"], "-j: invalid value 0: use a number from 1 to 20"),
+        (["load", "a", "b", "-d", "r.io"], "'b' is one SOURCE too many"),
+        (["load", "a", "-s", "b", "-d", "r.io"], "'a' is one SOURCE too many"),
+        (["load", "-d", "r.io"], "-s is missing: what is to be loaded"),
+        (["check"], "there is no command 'check' (did you mean 'verify'?)\n"),
+        (["svae"], "there is no command 'svae' (did you mean 'save'?)\n"),
+        (["frobnicate"], "there is no command 'frobnicate'\nTIP: see 'image-tools help'\n"),
         (["man", "save"], "unexpected argument 'save'\nTIP: see 'image-tools man -h'"),
         (["ls"], "no archive or folder given\nTIP: see 'image-tools ls -h'"),
         (["ls", "a", "b"], "one archive or folder at a time, not a and b\nTIP: see 'image-tools ls -h'"),
@@ -55,6 +62,12 @@ def test_what_is_wrong_begins_with_the_flag(arguments: list[str], said: str, cap
     code, out, err = shown(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"image-tools: {said}")
+
+
+def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("save", "cache prune", "cache"):
+        asked, short = shown(capsys, "help", *words.split()), shown(capsys, *words.split(), "-h")
+        assert asked == short and asked[0] == 0 and words in asked[1]
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["-version"], ["--version"]])
