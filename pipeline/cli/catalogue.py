@@ -16,6 +16,7 @@ COMMANDS = (
     Command("load", "SOURCE -d REGISTRY", "bring what was saved into a registry", "load:BODY", ("push", "import", "upload")),
     Command("ls", "SOURCE", "what is in an archive, volumes, or a folder", "ls:BODY", ("list", "inspect", "show", "info")),
     Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY", ("check", "validate", "test")),
+    Command("volumes", "SOURCE -d DIR", "cut an archive into volumes, or join them", "volumes:BODY", ("split", "join", "cut")),
     Command("serve", "SOURCE", "a read-only registry straight from it", "serve:BODY"),
     Command("bundle list", "FILE...", "the bundles of definition files", "bundle:LIST"),
     Command("bundle check", "[-locked] FILE...", "all that is wrong with them", "bundle:CHECK"),

@@ -30,6 +30,8 @@ DEFAULT_RETRIES = 3
 MAX_JOBS = 20
 AUTO_JOBS = 10
 """What ``-j auto`` stands for."""
+CHECKSUM_SUFFIX = ".sha256"
+"""Of the file beside an archive."""
 
 _DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
 KNOWN_ARCHITECTURES = frozenset(
@@ -173,7 +175,7 @@ class Output:
 
     @property
     def checksum_file(self) -> Path:
-        return self.destination.with_name(self.destination.name + ".sha256")
+        return self.destination.with_name(self.destination.name + CHECKSUM_SUFFIX)
 
 
 @dataclass(frozen=True)

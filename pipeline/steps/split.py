@@ -8,7 +8,6 @@ that the new one does not replace by name are removed, and nothing else; what li
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from pipeline.core import files
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem
-from pipeline.storage import locks
+from pipeline.storage import checksums, locks
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache, is_published, publish
 from pipeline.storage.destination import check_readable, files_at
@@ -73,9 +72,9 @@ def _change_over(state: BundleState, no_readers: NoReaders) -> bool:
     finished = parse_finished(journal.get("finished") if isinstance(journal, dict) else None)
     if finished is None or not all(file.is_waiting or file.is_in_place for file in finished.files):
         return False
-    checksums = Path(journal["checksums"]) if journal["checksums"] else None
-    if checksums is not None:
-        checksums.unlink(missing_ok=True)
+    checksum_file = Path(journal["checksums"]) if journal["checksums"] else None
+    if checksum_file is not None:
+        checksum_file.unlink(missing_ok=True)
     for file in finished.files:
         _into_place(file, no_readers)
     folders = {Path(file.name).parent for file in finished.files}
@@ -84,8 +83,8 @@ def _change_over(state: BundleState, no_readers: NoReaders) -> bool:
     # The old ones go when the new ones are there for good.
     for name in journal["stale"]:
         files.remove(Path(name))
-    if checksums is not None:
-        files.write_atomic(checksums, checksum_lines(finished.files))
+    if checksum_file is not None:
+        files.write_atomic(checksum_file, _checksum_lines(finished.files))
     files.write_atomic(state.output, files.dump_sealed(finished.to_json()))
     state.journal.unlink()
     return True
@@ -112,16 +111,8 @@ def is_current(cache: Cache, state: BundleState, bundle: Bundle) -> bool:
     return all(file.is_in_place for file in packed.files) and _has_checksums(bundle, packed)
 
 
-def checksum_lines(packed: Sequence[PackedFile]) -> bytes:
-    """What ``sha256sum`` would print for the files, run in their folder."""
-    return b"".join(_checksum_line(file) for file in packed)
-
-
-def _checksum_line(file: PackedFile) -> bytes:
-    name = Path(file.name).name
-    escaped = name.replace("\\", "\\\\").replace("\n", "\\n")
-    # coreutils manual, "md5sum invocation": a line with an escaped name begins with a backslash.
-    return os.fsencode(f"{chr(92) if escaped != name else ''}{file.sha256}  {escaped}\n")
+def _checksum_lines(packed: Sequence[PackedFile]) -> bytes:
+    return checksums.dump((Path(file.name).name, file.sha256) for file in packed)
 
 
 def _into_place(file: PackedFile, no_readers: NoReaders) -> None:
@@ -159,6 +150,6 @@ def _has_checksums(bundle: Bundle, packed: Packed) -> bool:
     if not bundle.output.is_archive:
         return True
     try:
-        return bundle.output.checksum_file.read_bytes() == checksum_lines(packed.files)
+        return bundle.output.checksum_file.read_bytes() == _checksum_lines(packed.files)
     except OSError:
         return False

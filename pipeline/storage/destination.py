@@ -7,24 +7,19 @@ set; its cache may have been removed, or be another one. All else is left alone,
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.bundle import Output
 from pipeline.core.errors import ArchiveError, EnvironmentProblem
+from pipeline.storage import checksums
 from pipeline.storage.archive import volumes_beside
 from pipeline.storage.archive.volume_reader import VolumeSet, find, read_trailer
 from pipeline.storage.records.packed import Finished
 
-MAX_CHECKSUMS = 16 * 1024 * 1024
-"""Bytes of a checksum file: 10,000 volumes with the longest names need a fifth of it."""
 SHOWN = 5
 """Files that are named in a message; the others are counted."""
-# coreutils manual, "md5sum invocation": a line with an escaped name begins with a backslash.
-_CHECKSUM = re.compile(rb"(\\?)[0-9a-f]{64} [ *](.+)")
 
 
 @dataclass(frozen=True)
@@ -84,17 +79,7 @@ def _present(destination: Path) -> list[Path]:
 
 def _with_checksums(output: Output) -> set[Path]:
     """What the checksum file beside the destination names."""
-    try:
-        with output.checksum_file.open("rb") as file:
-            lines = file.read(MAX_CHECKSUMS).splitlines()
-    except OSError:
-        return set()
-    names = set()
-    for line in lines:
-        if match := _CHECKSUM.fullmatch(line):
-            name = match[2].replace(b"\\n", b"\n").replace(b"\\\\", b"\\") if match[1] else match[2]
-            names.add(os.fsdecode(name))
-    return {output.destination.with_name(name) for name in names if name and "/" not in name}
+    return {output.destination.with_name(name) for name in checksums.read(output.checksum_file)}
 
 
 def _is_whole(opened: Callable[[], VolumeSet]) -> bool:

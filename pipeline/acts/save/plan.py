@@ -16,6 +16,7 @@ from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem, UsageError
 from pipeline.core.oci import Descriptor, Digest
 from pipeline.steps.chosen import ChosenImage
+from pipeline.storage.archive import MAX_VOLUMES
 from pipeline.storage.cache import Cache
 from pipeline.storage.records.packed import Finished
 
@@ -25,7 +26,6 @@ PLATFORM_STATE = 32 * 1024
 """Bytes of small files and folders that an image/arch takes in the cache, in blocks of 4 KiB."""
 BLOB_OVERHEAD = 2 * 1024
 """Bytes that a blob takes in an archive beside its own: tar header, padding, framing, its entry in the index; or a block."""
-MAX_VOLUMES = 10_000
 FRAMING = 10_000
 """One byte in so many at the most goes to the framing of what is stored: 5 in 65,535 with gzip."""
 

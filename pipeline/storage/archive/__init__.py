@@ -28,10 +28,11 @@ from pipeline.storage.archive.framing import Codec
 from pipeline.storage.archive.members import ArchiveLayout, Member
 from pipeline.storage.archive.reader import ArchiveReader, open_archive
 from pipeline.storage.archive.volume_reader import ForeignArchiveError
-from pipeline.storage.archive.volume_writer import Volume, temporary_files, volume_names, volumes_beside
+from pipeline.storage.archive.volume_writer import MAX_VOLUMES, Volume, temporary_files, volume_names, volumes_beside
 from pipeline.storage.archive.writer import write_archive
 
 __all__ = [
+    "MAX_VOLUMES",
     "ArchiveLayout",
     "ArchiveReader",
     "Codec",

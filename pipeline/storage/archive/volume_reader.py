@@ -47,6 +47,11 @@ class VolumeSet:
         return self.starts[-1] + self.sizes[-1]
 
     @property
+    def is_numbered(self) -> bool:
+        """Whether the files have names of volumes, as a single one may."""
+        return _VOLUME.fullmatch(self.paths[0].name) is not None
+
+    @property
     def part_size(self) -> int:
         """Bytes of each volume but the last: of one that was truncated, the others tell."""
         return max(self.sizes[:-1], default=self.sizes[-1])

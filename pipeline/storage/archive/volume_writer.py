@@ -25,6 +25,8 @@ from pipeline.core.reference import shorten
 from pipeline.storage.archive.framing import Buffer
 from pipeline.storage.archive.index import SAMPLE_LENGTH, Samples, sample_hash
 
+MAX_VOLUMES = 10_000
+"""Nobody can carry more."""
 WRITEBACK_STEP = 8 * 1024 * 1024
 _SYNC_FILE_RANGE_WRITE = 2
 _TIPS = {
