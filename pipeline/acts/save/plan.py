@@ -6,7 +6,7 @@ Takes the choices that act 1 made, returns a ``Plan``. Fetches nothing and write
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -71,15 +71,11 @@ class Need:
 
 def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     """What of the chosen images is here. (The layers of a schema 1 image are not known before it is copied.)"""
-    blobs: dict[Digest, Descriptor] = {}
+    blobs = distinct_blobs(chosen)
     uses: Counter[Digest] = Counter()
     platforms = referrers = 0
     for item in chosen:
-        for blob in chain.from_iterable(item.closures):
-            uses[blob.digest] += 1
-            # Of two manifests that do not agree on a size, one is wrong: a large one must not stop the run.
-            if blob.digest not in blobs or blob.size < blobs[blob.digest].size:
-                blobs[blob.digest] = blob
+        uses.update(blob.digest for blob in chain.from_iterable(item.closures))
         if item.is_referrer:
             referrers += len(item.closures)
         else:
@@ -100,24 +96,33 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     )
 
 
+def distinct_blobs(chosen: Sequence[ChosenImage]) -> dict[Digest, Descriptor]:
+    """Of two manifests that do not agree on a size, one is wrong: the smaller counts, as a large one must not stop the run."""
+    blobs: dict[Digest, Descriptor] = {}
+    for blob in chain.from_iterable(closure for item in chosen for closure in item.closures):
+        if blob.digest not in blobs or blob.size < blobs[blob.digest].size:
+            blobs[blob.digest] = blob
+    return blobs
+
+
 def with_waits(plan: Plan, jobs: int, seconds: float, requests: int) -> Plan:
     """The plan with what ``jobs`` cost, after act 1 took ``seconds`` for its ``requests``: a blob takes two, mostly."""
     return replace(plan, waits=2 * plan.missing * seconds / requests) if jobs == 1 and requests else plan
 
 
-def reason_of_impossible(cache: Cache, parts: Sequence[ChosenImage]) -> str | None:
-    """Why an image with what comes along can never be fetched: a blob of it is said to be larger than the whole disk.
+def impossible_blobs(cache: Cache, chosen: Sequence[ChosenImage]) -> Mapping[Digest, str]:
+    """Blobs that can never be fetched, and why: all manifests that have one state more bytes than the whole disk.
 
-    Such a size is most likely wrong, and no reason to fetch nothing of the others.
+    Such a size is most likely wrong, and no reason to fetch nothing of the images without it.
     """
     capacity = disk.capacity(cache.root)
-    for blob in chain.from_iterable(closure for part in parts for closure in part.closures):
-        if blob.size > capacity and not cache.has(blob):
-            return (
-                f"its manifest states {blob.size:,} bytes for {blob.digest}, "
-                f"and the disk of {cache.root} has {capacity:,} in all"
-            )
-    return None
+
+    return {
+        blob.digest: f"its manifest states {blob.size:,} bytes for {blob.digest}, "
+        f"and the disk of {cache.root} has {capacity:,} in all"
+        for blob in distinct_blobs(chosen).values()
+        if blob.size > capacity and not cache.has(blob)
+    }
 
 
 def _here(cache: Cache, blob: Descriptor) -> int:

@@ -146,14 +146,19 @@ class Save:
 
     def _possible(self, chosen: Sequence[ChosenImage]) -> list[ChosenImage]:
         """Without the images that can never be fetched, which fail, and what comes along with them alone."""
+        impossible = {} if self._force else plan.impossible_blobs(self.context.cache, chosen)
+        if not impossible:
+            return list(chosen)
         known = _by_name(chosen)
         listed = []
         for item in (each for each in chosen if not each.is_referrer):
-            reason = plan.reason_of_impossible(self.context.cache, needed_by([item], known))
-            if reason is None or self._force:
-                listed.append(item)
-            else:
+            reason = next(
+                (impossible[digest] for digest in plan.distinct_blobs(needed_by([item], known)) if digest in impossible), ""
+            )
+            if reason:
                 self.result.failures[item.image] = reason
+            else:
+                listed.append(item)
         return needed_by(listed, known)
 
     def preview(self, images: Sequence[BundleImage]) -> tuple[plan.Plan, Sequence[plan.Need]]:
