@@ -13,6 +13,7 @@ from pipeline.config import digest_lock
 from pipeline.config.digest_lock import LockedImage, LockedPlatform
 from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.log import log
+from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.steps import tar
 from pipeline.steps.chosen import ChosenImage
 from pipeline.ui import report, terminal
@@ -86,21 +87,32 @@ def write_lock(context: SaveContext, result: SaveResult) -> None:
         log.info("wrote the lock %s", path)
 
 
+def print_locked(context: SaveContext, result: SaveResult) -> None:
+    """What a lock without a save came to."""
+    figures = plan.make_plan(context.cache, result.saved)
+    print(f"locked {figures.images} images, {figures.platforms} image/arches, {terminal.bytes_text(figures.total)}")
+    print(f"  {terminal.harmless(str(context.bundle.lock_file))}")
+
+
 def _lost(result: SaveResult) -> dict[BundleImage, tuple[Referrer, ...]]:
     return {item.image: item.lost for item in result.listed if item.lost}
 
 
 def _locked(context: SaveContext, item: ChosenImage, saved: Sequence[ChosenImage]) -> LockedImage:
+    """Known after act 1, but for Docker schema 1: what skopeo converts that to, its copy says."""
     along = {each.image.reference: each.image.about for each in saved}
-    platforms = [(p.platform, tar.platform_entry(context.cache, item.image, p)) for p in item.choice.platforms]
+    entries = [
+        tar.platform_entry(context.cache, item.image, each) if each.descriptor.media_type in SCHEMA1_TYPES else each.descriptor
+        for each in item.choice.platforms
+    ]
     return LockedImage(
-        digest_lock.asked(item.image),
-        str(item.image.source),
-        item.choice.top.digest,
-        tar.image_entry(context.state, item.image).digest,
-        tuple(
-            LockedPlatform(str(platform), entry.digest, sum(blob.size for blob in context.cache.closure(entry)))
-            for platform, entry in platforms
+        asked=digest_lock.asked(item.image),
+        fetched_from=str(item.image.source),
+        source=item.choice.top.digest,
+        digest=entries[0].digest if item.choice.index is None else item.choice.digest,
+        platforms=tuple(
+            LockedPlatform(str(each.platform), entry.digest, sum(blob.size for blob in context.cache.closure(entry)))
+            for each, entry in zip(item.choice.platforms, entries, strict=True)
         ),
-        None if item.image.referrers is None else tuple(about for name in item.referrers if (about := along[name])),
+        referrers=None if item.image.referrers is None else tuple(about for name in item.referrers if (about := along[name])),
     )

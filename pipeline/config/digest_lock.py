@@ -36,7 +36,7 @@ class LockedPlatform:
     size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LockedImage:
     """``source`` is what the reference named at the registry, ``digest`` what is in the bundle: they differ for a subset."""
 

@@ -17,6 +17,7 @@ from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
 from tests.support.push import PushedImage, push
 from tests.support.registry import Registry
+from tests.support.run import run
 from tests.system.bundles.helpers import FILE, checksum, define, image_tools, save
 
 KINDS = ("oci-index", "docker-single", "helm-chart", "schema1")
@@ -209,3 +210,39 @@ def test_a_cache_that_comes_back_elsewhere_is_as_good(registry: Registry, work: 
     assert checksum(Path("demo.tar.gz")) == first
     asked = {request.reference for request in registry.blob_gets}
     assert not asked & {layer for image in pushed[:1] for layer in image.layers}
+
+
+def test_a_lock_without_a_layer(registry: Registry, work: Path) -> None:
+    """The lock that a save would write, byte for byte; what it locks is then saved, whatever the tags say."""
+    kinds = ("oci-index", "docker-list", "docker-single", "helm-chart", "attestations")
+    pushed = [push_kind(registry, kind, f"locked/{kind}") for kind in kinds]
+    Path("list.txt").write_text("".join(f"{each.reference}\n" for each in pushed))
+    arguments = ("-f", "list.txt", "-tls-verify=false", "-a", "amd64,s390x", "-j", "4")
+    registry.clear_requests()
+    locked = run("lock", *arguments)
+    assert locked.code == 0, locked
+    lock = Path("list.txt.lock.yaml").read_bytes()
+    layers = {layer for each in pushed for platform in each.platforms for layer in platform.layers}
+    assert not layers.intersection(registry.blob_gets)
+    assert re.fullmatch(r"locked 5 images, 7 image/arches, [0-9.]+ kB\n  \S+/list\.txt\.lock\.yaml\n", locked.stdout)
+    assert run("save", *arguments, "-lock").code == 0
+    assert Path("list.txt.lock.yaml").read_bytes() == lock
+    assert run("save", *arguments, "-locked", "-d", "again.tar.gz").code == 0
+    assert Path("again.tar.gz").read_bytes() == Path("saved-images.tar.gz").read_bytes()
+
+
+def test_a_lock_that_cannot_be(registry: Registry, work: Path) -> None:
+    """No lock of some images only; one of schema 1 needs the copy; standard input has no place for one."""
+    good, old = push_kind(registry, "oci-index", "locked/good"), push_kind(registry, "schema1", "locked/old")
+    plain = ("-tls-verify=false", "-f")
+    Path("list.txt").write_text(f"{good.reference}\n{registry.host}/locked/none:v1\n")
+    result = run("lock", *plain, "list.txt")
+    assert (result.code, Path("list.txt.lock.yaml").exists()) == (1, False)
+    assert "not found" in result.stdout
+    Path("old.txt").write_text(f"{good.reference}\n{old.reference}\n")
+    result = run("lock", *plain, "old.txt")
+    assert (result.code, Path("old.txt.lock.yaml").exists()) == (1, False)
+    assert f"{old.reference} is a Docker schema 1 image, which is converted as it is saved" in result.stderr
+    result = run("lock", *plain, "-", stdin=good.reference)
+    assert result.code == 2 and "standard input has no place for it" in result.stderr
+    assert run("lock").code == 2

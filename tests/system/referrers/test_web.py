@@ -152,7 +152,14 @@ def test_records_come_back(referrers: tuple[Referrer, ...], types: str) -> None:
     )
     assert referrers_record.read(state, name) == found
     digest = Digest.of(b"")
-    digest_lock.write(Path("x.lock.yaml"), {str(name): LockedImage("all", str(name), digest, digest, (), referrers)})
+    digest_lock.write(
+        Path("x.lock.yaml"),
+        {
+            str(name): LockedImage(
+                asked="all", fetched_from=str(name), source=digest, digest=digest, platforms=(), referrers=referrers
+            )
+        },
+    )
     assert digest_lock._read(Path("x.lock.yaml"))[str(name)].referrers == referrers
 
 

@@ -1,0 +1,94 @@
+"""``image-tools lock``: what every reference names, without a layer being fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
+from pipeline.cli.command import Body
+from pipeline.cli.go_flags import Given
+from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
+from pipeline.cli.signals import stopping
+from pipeline.config.flag import Flag
+from pipeline.config.settings import rows
+from pipeline.core.bundle import Bundle
+from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, ContentError, UsageError
+from pipeline.core.interruption import Interruption
+from pipeline.core.oci import SCHEMA1_TYPES
+
+if TYPE_CHECKING:
+    from pipeline.steps.chosen import ChosenImage
+
+_SETTINGS = rows(
+    *("arch", "os", "source", "jobs", "cache", "authfile", "cert-dir", "tls-verify", "retry", "quota", "via"),
+    *("referrers", "referrer-types"),
+)
+
+
+def _run(given: Given, operands: tuple[str, ...]) -> int:
+    if not given.text("f") and not given.text("config"):
+        raise UsageError("no images given", tip="name a list with -f, or a definition with -config")
+    bundles, _, _ = read_bundles(given, chosen(with_source(given.only({"config", *(row.name for row in _SETTINGS)}))))
+    for bundle in bundles:
+        if bundle.lock_file is None:
+            raise UsageError("a lock lies beside a list file or a definition: standard input has no place for it")
+    interruption = Interruption()
+    with stopping(interruption):
+        return max(_lock(bundle, given, interruption) for bundle in bundles)
+
+
+def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
+    from pipeline.acts.save.run import Save  # here, as below: help shall not wait for doit
+    from pipeline.cli import save_output
+    from pipeline.registry.login import environment_login
+    from pipeline.ui import terminal
+
+    with environment_login.logged_in(bundle.access, environment_login.login_of("SOURCE")) as access:
+        run = Save(replace(bundle, access=access), interruption, save_output.announce)
+        run.context.cache.check()
+        with run.locked(given.switch("wait")):
+            run.context.cache.prepare()
+            with terminal.show_progress(given.text("progress"), run.context.tracker.snapshot):
+                run.result.saved = run.resolve(bundle.images)
+            _refuse_what_is_converted(run.result.saved)
+            save_output.write_lock(run.context, run.result)
+    terminal.print_failures(run.result.failures)
+    if not run.result.failures:
+        save_output.print_locked(run.context, run.result)
+        return EXIT_OK
+    return EXIT_SOME_FAILED if run.result.saved or run.result.shortages else EXIT_COULD_NOT
+
+
+def _refuse_what_is_converted(chosen: Sequence[ChosenImage]) -> None:
+    for item in chosen:
+        if item.choice.top.media_type in SCHEMA1_TYPES:
+            raise ContentError(
+                f"{item.image.reference} is a Docker schema 1 image, which is converted as it is saved",
+                tip="lock it with 'save -lock', which knows what it becomes",
+            )
+
+
+BODY = Body(
+    run=_run,
+    flags=(
+        *_SETTINGS,
+        BUNDLE,
+        CONFIG,
+        DEBUG,
+        LIST,
+        LOG_FORMAT,
+        PROGRESS,
+        Flag("wait", False, "wait while another run uses the cache or the destination"),
+    ),
+    about="""
+image-tools lock writes the lock that 'save -lock' would write, beside the list or the definition:
+what every reference names today. Manifests are fetched for it, and no layer; 'save -locked' saves
+exactly that, on any machine, whatever the tags say then.
+""",
+    examples=(
+        "image-tools lock -f rancher-images.txt -a amd64 -j 10",
+        "image-tools lock -config configs/rke2.yaml",
+    ),
+)
