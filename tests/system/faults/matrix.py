@@ -18,6 +18,7 @@ from pipeline.registry import retry as attempts
 from pipeline.registry import session, throttle
 from pipeline.registry.http import client as http
 from pipeline.registry.skopeo import client as skopeo
+from pipeline.ui.terminal import summary
 from tests.support.images import image, index, layer
 from tests.support.proxy import (
     ExpiredToken,
@@ -185,7 +186,7 @@ class Verdict:
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Pauses and limits of the program, cut short."""
+    """Pauses and limits of the program, cut short; every failure is shown by itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attempts, "MAX_PAUSE", 0.05)
         patch.setattr(skopeo, "POLL", 0.1)
@@ -195,6 +196,8 @@ def impatient() -> Iterator[None]:
         patch.setattr(session, "SMALL_ANSWER_TIME", LIMIT)
         patch.setattr(skopeo, "STALL_TIMEOUT", LIMIT)
         patch.setattr(throttle, "NOTABLE", 1000.0)
+        patch.setattr(summary, "MAX_FAILURES", 1000)
+        patch.setattr(summary, "FEW", 1000)
         yield
 
 
