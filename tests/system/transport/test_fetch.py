@@ -194,15 +194,17 @@ def test_another_repository_has_it(proxy: FaultProxy, registry: Registry) -> Non
 
 
 def test_images_are_finished_one_by_one(proxy: FaultProxy, registry: Registry) -> None:
-    """With two jobs, the first of ten images are whole before the last one is begun."""
-    images = [push(registry, f"transport/early/{n}", "v1", image("linux/amd64", [layer(f"early/{n}")])) for n in range(10)]
-    proxy.fault(images[9].platforms[0].layers[0], Stall(20, after=-1))
+    """With two jobs, the first of 24 images are whole before the last one is begun, on a line where answers take their time."""
+    images = [push(registry, f"transport/early/{n}", "v1", image("linux/amd64", [layer(f"early/{n}")])) for n in range(24)]
+    last = images[-1].platforms[0].layers[0]
+    proxy.fault(last, Stall(20, after=-1))
+    proxy.fault("/blobs/", Stall(0.2, after=-1), times=None)
     with spawn_save([each.via(proxy.host) for each in images], "-j", "2", "-compress=dir") as running:
-        proxy.wait_for(images[9].platforms[0].layers[0])
+        proxy.wait_for(last)
         done = [each for each in images if f"copied {each.via(proxy.host)} " in running.stderr]
         assert done[:4] == images[:4]
         assert list((CACHE / ".state/bundles").glob("*/images/**/index.json"))
-        proxy.release()
+        proxy.clear()
         assert running.wait().code == 0
 
 
