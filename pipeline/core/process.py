@@ -72,7 +72,6 @@ def kill(process: Process) -> None:
 
 
 @functools.cache
-@functools.cache
 def _dies_with_us() -> tuple[str, ...]:
     """Rather than preexec_fn, which is not safe with threads. Without it (not Linux) only kill -9 leaves a child behind."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None

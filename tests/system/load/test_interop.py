@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,7 @@ RUNNABLE = ("oci-index", "oci-single", "mixed-layers", "attestations")
 @pytest.fixture(scope="module")
 def unpacked(volumes: Bundle, registries_folder: Path) -> Path:
     """The bundle, as the documents say to unpack it."""
-    folder = registries_folder / "load-unpacked"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="load-unpacked-", dir=registries_folder))
     script = f"cat {volumes.path}.part* | tar -xz -C {folder}"
     assert run("-c", script, command=("sh",)).code == 0
     return folder / "saved-image-cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.system.load.loading import FAILED, PLAIN, Bundle, assert_holds, comma
 @pytest.fixture(scope="module")
 def target(registries_folder: Path) -> Iterator[Registry]:
     """Where all volumes were loaded."""
-    with Registry(registries_folder / "load-target") as started:
+    with Registry(Path(tempfile.mkdtemp(prefix="load-target-", dir=registries_folder))) as started:
         yield started
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,7 @@ def folder(registries_folder: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name in FOREIGN_VARIABLES:
             patch.delenv(name, raising=False)
-        folder = registries_folder / "round-trip"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="round-trip-", dir=registries_folder))  # a worker may come back to this module
         patch.setenv("HOME", str(folder))
         yield folder
 
