@@ -108,6 +108,13 @@ def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
         problems.append("the bundles name different caches; one dodo.py works on one: set 'cache' alike in 'defaults'")
     problems += [problem for _, problem in conflicts(found.values())]
     problems += _policies(found.values())
+    problems += [
+        f"the bundle '{bundle.name}' names a range of tags ({each.image.reference.name} {each.tags}), which plain doit "
+        "does not resolve: use 'image-tools save', or name the tags"
+        for bundle in found.values()
+        for each in bundle.candidates
+        if each.tags
+    ]
     if problems:
         raise InputError(problems)
     return tuple(found.values())

@@ -116,8 +116,15 @@ def _images(number: int) -> str:
 def _as_yaml(bundle: Bundle, description: str) -> dict[str, Any]:
     """A definition of this very bundle that depends on no default, no other file and no environment."""
     said = {row.setting: row.dump(bundle) for row in SETTINGS if row.dump}
-    document = {"description": description, **said, "images": [_image_as_yaml(image) for image in bundle.images]}
+    document = {"description": description, **said, "images": _images_as_yaml(bundle)}
     return {key: value for key, value in document.items() if value not in ("", None)}
+
+
+def _images_as_yaml(bundle: Bundle) -> list[dict[str, str]]:
+    """With ranges of tags as they are; what is probable is not sure to be in it."""
+    open_ranges = [each for each in bundle.candidates if each.tags]
+    ranges = [{**_image_as_yaml(each.image), "image": each.image.reference.name, "tags": each.tags} for each in open_ranges]
+    return [*(_image_as_yaml(image) for image in bundle.images), *ranges]
 
 
 def _image_as_yaml(image: BundleImage) -> dict[str, str]:

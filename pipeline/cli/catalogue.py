@@ -13,6 +13,7 @@ from pipeline.core.errors import UsageError
 
 COMMANDS = (
     Command("save", "[-f LIST] [IMAGE...]", "save images into one bundle", "save:BODY", ("pull", "download", "bundle", "copy")),
+    Command("images", "FILE...", "the images that files of any kind name", "images:BODY", ("find", "extract")),
     Command("lock", "-f LIST", "what each image is today, without fetching it", "lock:BODY", ("pin", "freeze", "resolve")),
     Command("load", "SOURCE -d REGISTRY", "bring what was saved into a registry", "load:BODY", ("push", "import", "upload")),
     Command("ls", "SOURCE", "what is in an archive, volumes, or a folder", "ls:BODY", ("list", "inspect", "show", "info")),

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.cli.arguments import LIST, chosen
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.input_files import PROBABLE, READING_FLAGS
 from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS, SETTINGS, absolute
@@ -48,6 +49,8 @@ BODY = Body(
         BUNDLE,
         CONFIG,
         LIST,
+        *READING_FLAGS,
+        PROBABLE,
         Flag("o", "", "file to write, as its name ends: '.svg' or '.dot' (default: DOT on standard output)", place="file"),
     ),
     about="""

@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.acts.load.run import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
+from pipeline.cli import input_files
 from pipeline.cli.arguments import ACCESS, DEBUG, LOG_FORMAT, PROGRESS, chosen, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
-from pipeline.cli.save_options import read_lists
 from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
+from pipeline.config.inputs import Options
 from pipeline.config.settings import absolute, rows
 from pipeline.core.bundle import name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
@@ -176,8 +177,7 @@ def _harbor(given: Given) -> HarborOptions | None:
 
 
 def _only(names: Sequence[str]) -> frozenset[Reference]:
-    lines, _ = read_lists(names)
-    return frozenset(line.reference for line in lines)
+    return frozenset(line.reference for line in input_files.read(names, Options()).lines)
 
 
 def _state_folder(given: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
@@ -41,6 +42,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
 
 def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
     from pipeline.acts.save.run import Save  # here, as below: help shall not wait for doit
+    from pipeline.acts.save.settle import settle
     from pipeline.cli import save_output
     from pipeline.registry.login import environment_login
     from pipeline.ui import terminal
@@ -51,7 +53,7 @@ def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
         with run.locked(given.switch("wait")):
             run.context.cache.prepare()
             with terminal.show_progress(given.text("progress"), run.context.tracker.snapshot):
-                run.result.saved = run.resolve(bundle.images)
+                run.result.saved = run.resolve(settle(run.context))
             _refuse_what_is_converted(run.result.saved)
             save_output.write_lock(run.context, run.result)
     terminal.print_failures(run.result.failures)
@@ -78,6 +80,8 @@ BODY = Body(
         CONFIG,
         DEBUG,
         LIST,
+        *input_files.READING_FLAGS,
+        input_files.PROBABLE,
         LOG_FORMAT,
         PROGRESS,
         Flag("wait", False, "wait while another run uses the cache or the destination"),

@@ -6,24 +6,23 @@ Takes the flags that were given, and reads the image lists. ``config`` checks al
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen, source
+from pipeline.cli import input_files
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
 from pipeline.cli.go_flags import Given
+from pipeline.cli.input_files import STANDARD_INPUT
 from pipeline.config import bundle_maker, digest_lock
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, absolute
-from pipeline.core import bundle, image_list
-from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
+from pipeline.core import bundle
+from pipeline.core.bundle import Bundle, BundleImage, Candidate, PlatformFilter
 from pipeline.core.errors import UsageError
-from pipeline.core.image_list import Line
 from pipeline.core.log import log
 from pipeline.registry.login import environment_login
 from pipeline.ui.report import check_name
-
-STANDARD_INPUT = "-"
 
 BUNDLE = Flag("bundle", "", "which bundles of the -config file to save, separate with ',' (default all)")
 CONFIG = Flag("config", "", "bundle definition file (YAML); other flags override what it says", place="file")
@@ -34,6 +33,8 @@ SAVE_FLAGS: tuple[Flag, ...] = (
     DEBUG,
     Flag("dry-run", False, "resolve the images and print the plan with sizes, but fetch no layer"),
     LIST,
+    *input_files.READING_FLAGS,
+    input_files.PROBABLE,
     Flag("force", False, "go on where the disk seems too small, and replace a bundle that holds more than the new one"),
     Flag("lock", False, "write the digests that were saved to a lock file beside the definition or list"),
     Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
@@ -110,18 +111,14 @@ def read_bundles(
     if not names and not operands and sys.stdin is not None and sys.stdin.isatty():
         return (_from_list(settings, (), (), named=False),), (), True
     # Standard input is read where nothing else is given, or by '-f -': in a loop or over ssh it is somebody else's.
-    texts, list_files = _read_texts(names or (() if operands else (STANDARD_INPUT,)))
-    lines = image_list.parse_all([*texts, *_operands_as_lists(operands)])
-    images = bundle.images(lines, settings.text("source"), bundle_maker.platforms(settings))
-    return (_from_list(settings, images, list_files, named=bool(names or operands)),), list_files, False
-
-
-def _operands_as_lists(operands: Sequence[str]) -> Iterator[tuple[bytes, str]]:
-    """Images of the command line. Raises UsageError for the name of a file: a list is given with -f."""
-    for operand in operands:
-        if source(operand).is_file():
-            raise UsageError(f"{operand} is a file, not an image", tip=f"an image list is given with -f: -f {operand}")
-        yield operand.encode(), "the command line"
+    found = input_files.read(names or (() if operands else (STANDARD_INPUT,)), input_files.reading_options(given), operands)
+    where = settings.text("source"), bundle_maker.platforms(settings)
+    policy = given.text("probable") or "ask"
+    images = bundle.images((*found.lines, *(found.probable if policy == "take" else ())), *where)
+    made = _from_list(settings, images, found.paths, named=bool(names or operands))
+    if policy == "ask":
+        made = bundle_maker.with_candidates(made, (Candidate(image=bundle.image(line, 0, *where)) for line in found.probable))
+    return (made,), found.paths, False
 
 
 def _check(options: SaveOptions) -> None:
@@ -199,22 +196,3 @@ def _from_definition(given: Given, settings: Settings) -> tuple[Bundle, ...]:
         if settings.given(key) and len(bundles) > 1:
             raise _names_one_file(key)
     return bundles
-
-
-def read_lists(names: Sequence[str]) -> tuple[tuple[Line, ...], tuple[Path, ...]]:
-    """The images of all lists (``-`` is standard input), each at its first place, and the files that they came from."""
-    texts, paths = _read_texts(names)
-    return image_list.parse_all(texts), paths
-
-
-def _read_texts(names: Sequence[str]) -> tuple[list[tuple[bytes, str]], tuple[Path, ...]]:
-    texts: list[tuple[bytes, str]] = []
-    paths: list[Path] = []
-    for name in names:
-        if name == STANDARD_INPUT:
-            texts.append((sys.stdin.buffer.read() if sys.stdin is not None else b"", "standard input"))
-            continue
-        # Not its absolute path: '-f <(grep ...)' names a pipe, whose resolved name opens nothing.
-        texts.append((image_list.read(source(name), name), name))
-        paths.append(absolute(name, Path.cwd(), "f"))
-    return texts, tuple(paths)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pipeline.acts.save import plan
 from pipeline.acts.save.run import Save
+from pipeline.acts.save.settle import settle
 from pipeline.cli import prompt, save_output
 from pipeline.cli.go_flags import Given
 from pipeline.cli.save_options import SaveOptions
@@ -35,12 +36,13 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
         run.start()
         if options.dry_run:
             return _plan(run, options)
+        images = settle(run.context)
         if options.interactive:
             prompt.fetch_what_is_typed(run, options, interruption)
         else:
-            run.remember(bundle.images)
+            run.remember(images)
         with show_progress(options.progress, run.context.tracker.snapshot):
-            run.fetch(bundle.images)
+            run.fetch(images)
             run.pack()
         run.finish(options.list_files)
         if options.lock:
@@ -53,7 +55,7 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
 
 def _plan(run: Save, options: SaveOptions) -> int:
     """``-dry-run``."""
-    order, needs = run.preview(run.context.bundle.images)
+    order, needs = run.preview(settle(run.context))
     save_output.print_plan(run.result, order, needs)
     if options.report is not None:
         save_output.write_report(run, options.report, planned=True)

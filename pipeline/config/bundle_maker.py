@@ -7,14 +7,14 @@ is a ``UsageError`` with the key of its setting; whoever shows it calls it by it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.flag import limits_text
 from pipeline.config.settings import Settings
 from pipeline.core import bundle, files
-from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Compression, Output, PlatformFilter
+from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Candidate, Compression, Output, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
 from pipeline.storage.bundle_state import IMAGES_LIST
@@ -39,6 +39,14 @@ def make_bundle(settings: Settings, images: tuple[BundleImage, ...], name: str =
         referrers=types,
         waits_for_quota=settings.text("quota") == "wait",
         lock_file=lock_file,
+    )
+
+
+def with_candidates(made: Bundle, candidates: Iterable[Candidate]) -> Bundle:
+    """The bundle with what its registries are still to be asked for."""
+    return replace(
+        made,
+        candidates=tuple(replace(each, image=replace(each.image, referrers=made.referrers)) for each in candidates),
     )
 
 

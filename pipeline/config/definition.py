@@ -7,11 +7,9 @@ and bad references are all reported, with the nearest valid key.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,20 +17,18 @@ import yaml
 
 from pipeline.config import bundle_maker, digest_lock, variables
 from pipeline.config.flag import Value, either
-from pipeline.config.settings import IMAGE_KEYS, KEYS, Setting, Settings, absolute
+from pipeline.config.image_entries import EntryCount, Found, ImageEntries, attempt, said
+from pipeline.config.settings import KEYS, Setting, Settings, absolute
 from pipeline.config.variables import Variables
 from pipeline.config.yaml_document import Document, Entry, kind, shown
-from pipeline.core import bundle, files, image_list
-from pipeline.core.bundle import Bundle, BundleImage, PlatformFilter
-from pipeline.core.errors import InputError, UsageError
-from pipeline.core.log import log
+from pipeline.core import files
+from pipeline.core.bundle import Bundle, PlatformFilter
+from pipeline.core.errors import InputError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Of a bundle."""
 MAX_SIZE = 1 << 20
 """Bytes of a definition: some 25,000 images, which PyYAML reads in seconds."""
-MAX_IMAGES = 50_000
-"""Entries of a definition, counted as often as aliases repeat them."""
 _T = TypeVar("_T")
 
 
@@ -107,7 +103,7 @@ class _Reader:
         self._overrides = overrides
         self._only = only
         self._variables = Variables(document)
-        self._entries = 0
+        self._entries = EntryCount()
 
     def read(self) -> Definition:
         root, path = self._document.root, self._document.path
@@ -138,32 +134,35 @@ class _Reader:
         body = self._document.mapping(entry.value, ("description", "images", *KEYS))
         given = {**defaults, **self._settings({key: body[key] for key in body if key in KEYS})}
         values = self._values(given, name)
-        images: tuple[BundleImage, ...] = ()
+        found = Found()
         if "images" in body:
-            images = self._images(name, body["images"].value, given)
+            found = self._images(name, body["images"].value, given)
         elif isinstance(entry.value, yaml.MappingNode):
             self._problem(entry.key, f"the bundle '{name}' has no 'images:'")
         if "description" in body:
             descriptions[name] = self._text(body["description"].value) or ""
-        return self._make(name, entry.key, images, values, given)
+        return self._make(name, entry.key, found, values, given)
 
     def _make(
         self,
         name: str,
         node: yaml.Node,
-        images: tuple[BundleImage, ...],
+        found: Found,
         values: dict[str, Any],
         given: Mapping[str, _Given],
     ) -> Bundle | None:
         """None, and problems, each where its setting stands, where the settings do not fit together."""
         settings = Settings(values, self._base)
-        found = list(bundle_maker.problems(settings, name))
-        for problem in found:
+        problems = list(bundle_maker.problems(settings, name))
+        for problem in problems:
             if problem.setting in self._overrides and self._is_overridden(name):
                 raise problem
             self._problem(given[problem.setting].node if problem.setting in given else node, said(problem))
         lock_file = self._base / f"{name}{digest_lock.SUFFIX}"
-        return None if found else bundle_maker.make_bundle(settings, images, name, lock_file)
+        if problems:
+            return None
+        made = bundle_maker.make_bundle(settings, found.images, name, lock_file)
+        return bundle_maker.with_candidates(made, found.candidates) if found.candidates else made
 
     def _is_overridden(self, name: str) -> bool:
         return not self._only or name in self._only
@@ -178,83 +177,12 @@ class _Reader:
 
     # Images
 
-    def _images(self, name: str, node: yaml.Node, given: Mapping[str, _Given]) -> tuple[BundleImage, ...]:
-        found: dict[str, BundleImage] = {}
-        places: dict[str, str] = {}
-        entries = self._document.sequence(node)
-        self._entries += len(entries)
-        if self._entries > MAX_IMAGES:
-            raise InputError([f"{self._document.place(node.start_mark)}: more than {MAX_IMAGES:,} images in one definition"])
-        shared = self._place_and_platforms(given, name)
-        if not entries and isinstance(node, yaml.SequenceNode):
-            self._problem(node, f"the bundle '{name}' holds no image")
-        for entry in entries:
-            for place, image in self._entry(entry, given, name, shared):
-                key = str(image.reference)
-                first = found.setdefault(key, bundle.renumbered(image, len(found) + 1))
-                places.setdefault(key, place)
-                if (first.platforms, first.source) != (image.platforms, image.source):
-                    other = f"with other platforms, or another source, than at {places[key]}"
-                    self._document.add(entry.start_mark, f"{place}: {shown(image.text)} stands here {other}")
-        return tuple(found.values())
+    def _images(self, name: str, node: yaml.Node, given: Mapping[str, _Given]) -> Found:
+        def where(own: Mapping[str, Entry]) -> tuple[str, PlatformFilter]:
+            values = Settings(self._values({**given, **self._settings(own)} if own else given, name), self._base)
+            return values.text("source"), bundle_maker.platforms(values)
 
-    def _place_and_platforms(self, given: Mapping[str, _Given], name: str) -> tuple[str, PlatformFilter]:
-        """Where images are fetched, and which of their platforms."""
-        values = Settings(self._values(given, name), self._base)
-        return values.text("source"), bundle_maker.platforms(values)
-
-    def _entry(
-        self, node: yaml.Node, given: Mapping[str, _Given], name: str, shared: tuple[str, PlatformFilter]
-    ) -> Iterator[tuple[str, BundleImage]]:
-        """The images of one entry, each with the place of its reference. ``shared`` is what the bundle says for all."""
-        if isinstance(node, yaml.MappingNode):
-            body = self._document.mapping(node, ("image", "list", *IMAGE_KEYS))
-            if ("image" in body) == ("list" in body):
-                self._problem(node, "an entry names either an 'image' or a 'list'")
-                return
-            own = self._settings({key: body[key] for key in body if key in IMAGE_KEYS})
-            source, platforms = self._place_and_platforms({**given, **own}, name) if own else shared
-            what = (body.get("image") or body["list"]).value
-        else:
-            body, what = {}, node
-            source, platforms = shared
-        for line in self._list(what) if "list" in body else self._line(what):
-            place = f"{line.origin}:{line.number}" if "list" in body else self._document.place(what.start_mark)
-            yield place, bundle.image(line, 0, source, platforms)
-
-    def _line(self, node: yaml.Node) -> tuple[image_list.Line, ...]:
-        text = self._text(node)
-        if text is None:
-            return ()
-        try:
-            line = image_list.parse_line(text, "", 0)
-        except InputError as error:
-            for problem in error.problems:
-                self._problem(node, problem.removeprefix(":0: "))
-            return ()
-        if line is None:
-            self._problem(node, f"{shown(text)} is a comment, not an image")
-        return (line,) if line is not None else ()
-
-    def _list(self, node: yaml.Node) -> tuple[image_list.Line, ...]:
-        text = self._text(node)
-        path = self._attempt(node, lambda: absolute(text, self._base)) if text is not None else None
-        if text is None or path is None:
-            return ()
-        origin = str(self._document.path.parent / text)
-        try:
-            data = image_list.read(path, origin)
-        except InputError as error:
-            self._problem(node, said(error))
-            return ()
-        # A definition may come from a stranger, and name any file of the machine that looks at it.
-        quote = path.is_relative_to(_repository(self._base)) or log.isEnabledFor(logging.DEBUG)
-        try:
-            return image_list.parse(data, origin, quote=quote)
-        except InputError as error:
-            for problem in error.problems:
-                self._document.add(node.start_mark, problem)
-        return ()
+        return ImageEntries(self._document, self._base, self._text, where, self._entries).read(name, node)
 
     # Settings
 
@@ -303,21 +231,10 @@ class _Reader:
     # Problems
 
     def _attempt(self, node: yaml.Node, work: Callable[[], _T]) -> _T | None:
-        try:
-            return work()
-        except (InputError, UsageError) as error:
-            self._problem(node, said(error))
-            return None
+        return attempt(self._document, node, work)
 
     def _problem(self, node: yaml.Node, text: str) -> None:
         self._document.problem(node, text)
-
-
-@cache
-def _repository(folder: Path) -> Path:
-    """The folder that holds ``.git``, or ``folder`` where none above it does."""
-    folder = folder.resolve()
-    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 
 def from_text(text: str) -> Any:
@@ -326,10 +243,3 @@ def from_text(text: str) -> Any:
     if re.fullmatch(r"-?[0-9]{1,9}", text.strip()):
         return int(text)
     return truths.get(text.strip().lower(), text)
-
-
-def said(error: InputError | UsageError) -> str:
-    """An error on one line, in the words of a definition: it begins with the key that it is about."""
-    key = f"'{error.setting}': " if error.setting else ""
-    tip = f"; {error.tip}" if error.tip else ""
-    return f"{key}{error.message}{tip}".replace("\n", "; ")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.core import files
+from pipeline.core import files, reference
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest
@@ -104,12 +104,26 @@ def apply(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
 def _pinned(bundle: Bundle) -> Bundle:
     assert bundle.lock_file is not None, "the order was checked"
     locked = _read(bundle.lock_file)
+    bundle = _settled(bundle, locked)
     problems = list(_differences(bundle, locked))
     if problems:
         raise InputError([f"{bundle.lock_file}: the lock and the bundle '{bundle.name}' disagree", *problems])
     pins = ((image, locked[str(image.reference)]) for image in bundle.images)
     images = (replace(image, locked=pin.source, locked_as=pin.digest, locked_referrers=pin.referrers) for image, pin in pins)
     return replace(bundle, images=tuple(images))
+
+
+def _settled(bundle: Bundle, locked: Mapping[str, _Pin]) -> Bundle:
+    """With what became of its candidates when the lock was made: no registry is asked."""
+    images = list(bundle.images)
+    known = {str(image.reference) for image in images}
+    for name in locked:
+        if name not in known:
+            found = reference.parse(name)
+            candidate = next((each for each in bundle.candidates if each.covers(found)), None)
+            if candidate is not None:
+                images.append(candidate.becomes(found, len(images) + 1))
+    return replace(bundle, images=tuple(images), candidates=())
 
 
 def _read(path: Path) -> dict[str, _Pin]:

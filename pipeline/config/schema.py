@@ -18,6 +18,8 @@ FILE = "bundle.schema.json"
 """Its name beside the definitions, which say in their first line: ``# yaml-language-server: $schema=bundle.schema.json``."""
 
 _TEXT = {"type": "string", "minLength": 1}
+_RANGE = {**_TEXT, "description": "instead of one tag, those in this range of versions, e.g. >=1.25 <1.28"}
+_PATHS = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _TEXT}], "description": "values files of the chart"}
 _VARIABLE = {"type": "string", "pattern": rf"\$\{{{variables.NAME}\}}"}
 
 
@@ -29,8 +31,9 @@ def schema() -> dict[str, Any]:
     entry = {
         "anyOf": [
             {**_TEXT, "description": "an image, e.g. rancher/rancher:v2.7.0"},
-            _object({"image": _TEXT, **of_image}, ("image",), "an image with its own platforms or source"),
-            _object({"list": _TEXT, **of_image}, ("list",), "a file with one image a line"),
+            _object({"image": _TEXT, "tags": _RANGE, **of_image}, ("image",), "an image with its own platforms or source"),
+            _object({"list": _TEXT, "flavor": _TEXT, **of_image}, ("list",), "a file that names images, in any format"),
+            _object({"chart": _TEXT, "values": _PATHS, **of_image}, ("chart",), "a Helm chart, a folder or packed"),
         ]
     }
     images = {"type": "array", "minItems": 1, "items": entry, "description": "what the bundle holds, in this order"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipeline.core import reference
+from pipeline.core import reference, versions
 from pipeline.core.errors import UsageError
 from pipeline.core.image_list import Line
 from pipeline.core.oci import Digest, Platform
@@ -145,6 +145,28 @@ class BundleImage:
         return self.reference.digest or self.locked
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What becomes images of a bundle once its registry was asked: an image that is probable, or tags of a repository."""
+
+    image: BundleImage
+    tags: str = ""
+    """A range of versions; empty of an image that is taken where it exists."""
+
+    def covers(self, other: Reference) -> bool:
+        """Whether ``other`` may come of it."""
+        if not self.tags:
+            return other == self.image.reference
+        return other.name == self.image.reference.name and not other.digest and versions.is_in(other.tag, self.tags)
+
+    def becomes(self, found: Reference, m_id: int) -> BundleImage:
+        """The image that it is, as ``found`` is called."""
+        if not self.tags:
+            return replace(self.image, m_id=m_id)
+        source = self.image.source.by_tag(found.tag)
+        return replace(self.image, reference=found, source=source, text=str(found), m_id=m_id)
+
+
 @dataclass(frozen=True)
 class Access:
     """How registries are reached."""
@@ -195,6 +217,8 @@ class Bundle:
     """Whether a registry's quota that is used up is waited for (``-quota wait``)."""
     lock_file: Path | None = None
     """Where ``-lock`` writes and ``-locked`` reads; None for a list from standard input."""
+    candidates: tuple[Candidate, ...] = ()
+    """What becomes images before act 1; see ``acts.save.settle``."""
 
     @property
     def id(self) -> str:

@@ -1,11 +1,13 @@
 """Image lists: text in, references out; every bad line is reported with its number.
 
-One image a line. Lines that start with ``#`` or ``//`` are comments; blank lines, surrounding spaces, CRLF and a byte order
+One image a line, or columns: ``NAME TAG``, or ``SOURCE DEST TAG`` as lists of mirrors have them, whose DEST only ``mirror``
+heeds. Lines that start with ``#`` or ``//`` are comments; blank lines, surrounding spaces, CRLF and a byte order
 mark do not count. An image that is listed twice is kept once, at its first place.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from pipeline.core.reference import Reference
 MAX_SIZE = 16 << 20
 """Bytes of a list: some 300,000 images."""
 
+WORDS = ("latest", "stable", "edge", "main", "master", "nightly")
+"""Tags without a digit that a column may have."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -26,6 +31,8 @@ class Line:
     text: str
     origin: str
     number: int
+    destination: str = ""
+    """DEST of a line ``SOURCE DEST TAG``: what a mirror calls it, without the tag."""
 
 
 def read(path: Path, name: str) -> bytes:
@@ -68,7 +75,7 @@ def parse_all(lists: Iterable[tuple[bytes, str]], *, quote: bool = True) -> tupl
 def _parse(data: bytes, origin: str, problems: list[str], quote: bool) -> Iterator[Line]:
     """The images of one list; bad lines go to ``problems``."""
     is_empty = True
-    for number, text in enumerate(_decode(data, origin), start=1):
+    for number, text in enumerate(decode(data, origin), start=1):
         try:
             line = parse_line(text, origin, number)
         except InputError as error:
@@ -88,12 +95,28 @@ def parse_line(text: str, origin: str, number: int) -> Line | None:
     if not text or text.startswith(("#", "//")):
         return None
     where = f"{origin}:{number}: {_show(text)}"
-    if len(text.split()) > 1:
+    columns = re.split(r"[ \t]+", text)
+    name, destination = _of_columns(columns) if len(columns) > 1 else (text, "")
+    if not name:
         raise InputError([f"{where}: one image a line, without spaces; a comment needs a line of its own"])
+    if scheme := re.match(r"(?:docker|oci|https?)://", name):
+        rest = name[scheme.end() :]
+        raise InputError([f"{where}: leave out '{scheme[0]}': write '{rest}'"])
     try:
-        return Line(reference.parse(text), text, origin, number)
+        return Line(reference.parse(name), name, origin, number, destination)
     except InputError as error:
         raise InputError([f"{where}: {problem}" for problem in error.problems]) from error
+
+
+def _of_columns(columns: list[str]) -> tuple[str, str]:
+    """The image of ``NAME TAG`` or ``SOURCE DEST TAG``, and DEST; nothing where these are not such columns."""
+    source, destination, tag = columns[0], "".join(columns[1:-1]), columns[-1]
+    is_name = "@" not in source and ":" not in source.rpartition("/")[2]
+    # Two names in one line are a mistake: a tag has a digit, mostly.
+    looks_like_tag = reference.is_tag(tag) and (tag in WORDS or any(each.isdigit() for each in tag))
+    if len(columns) > 3 or not is_name or not looks_like_tag:
+        return "", ""
+    return f"{source}:{tag}", destination
 
 
 def format_list(texts: Iterable[str]) -> bytes:
@@ -101,7 +124,7 @@ def format_list(texts: Iterable[str]) -> bytes:
     return "".join(f"{text}\n" for text in texts).encode()
 
 
-def _decode(data: bytes, origin: str) -> list[str]:
+def decode(data: bytes, origin: str) -> list[str]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError([f"{origin}: the list is UTF-16; save it as UTF-8"])
     try:

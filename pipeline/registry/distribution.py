@@ -25,6 +25,7 @@ from pipeline.registry.registries_conf import Endpoint
 from pipeline.registry.retry import Attempts
 from pipeline.registry.routes import Routes, scope, site
 from pipeline.registry.session import QuotaWatch, Session
+from pipeline.registry.tags import Tags
 
 
 class Distribution:
@@ -53,6 +54,7 @@ class Distribution:
         self._blobs = Blobs(self.session, self._routes)
         self._lists = ReferrerLists(self.session, self._routes, self._manifests)
         self._lists.strict = strict
+        self._tags = Tags(self.session, self._routes)
 
     @property
     def requests(self) -> int:
@@ -89,6 +91,10 @@ class Distribution:
     def manifest(self, reference: Reference) -> bytes | None:
         """The bytes of a manifest, checked where the reference has a digest. None where there is none."""
         return self._manifests.get(reference)
+
+    def tags(self, name: Reference) -> list[str] | None:
+        """All tags of a repository; None where there is no such repository."""
+        return self._tags.of(name)
 
     def put_manifest(self, reference: Reference, data: bytes, media_type: str) -> None:
         """Put a manifest under its tag, or its digest. Raises RegistryError, also where the registry stores other bytes."""

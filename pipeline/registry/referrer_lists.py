@@ -10,12 +10,10 @@ Source: distribution-spec 1.1, "Listing Referrers", "Pushing Manifests with Subj
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from pipeline.core import oci
 from pipeline.core.errors import Cause, ContentError, RegistryError
@@ -23,6 +21,7 @@ from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.manifests import Manifests
+from pipeline.registry.pages import next_path
 from pipeline.registry.registries_conf import Endpoint
 from pipeline.registry.routes import Routes, scope, site
 from pipeline.registry.session import Refused, Session
@@ -30,8 +29,6 @@ from pipeline.registry.session import Refused, Session
 MAX_PAGES = 100
 """Of one list of referrers."""
 _NO_SUCH_API = (404, 405, 501)
-_LINKS = re.compile(r'<([^>]*)>((?:"[^"]*"|[^",])*)')
-"""Target and parameters; commas between quotes or in a target do not end a link."""
 
 
 @dataclass(frozen=True)
@@ -173,16 +170,10 @@ class ReferrerLists:
                 log.debug("%s: its answer about referrers is not an index (status %d)", endpoint.host, answer.status)
                 return None
             found += [entry for entry in entries if isinstance(entry, dict)]
-            following = next_link(answer.headers.get("link", ""))
+            following = next_path(path, answer.headers.get("link", ""), what)
             if following is None:
                 return found
-            try:
-                # On this registry, whatever it calls itself.
-                rest = urlsplit(urljoin(path, following))
-            except ValueError as error:
-                shown = ascii(following[:200])
-                raise RegistryError(f"{what} to the end: {shown} is not an address", Cause.UNSUPPORTED) from error
-            path = urlunsplit(("", "", rest.path or "/", rest.query, ""))
+            path = following
         raise ContentError(f"{name.by_digest(subject)}: the registry lists referrers on more than {MAX_PAGES} pages")
 
     def _is_allowed(self, name: Reference, subject: Digest) -> bool:
@@ -211,13 +202,3 @@ def _is_forbidden(error: RegistryError) -> bool:
 def fallback_tag(subject: Digest) -> str:
     """Where clients of a registry without the API keep the list (distribution-spec, "Referrers Tag Schema")."""
     return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
-
-
-def next_link(header: str) -> str | None:
-    """The target of ``rel=next`` in ``Link`` (RFC 8288), whatever other links and parameters there are."""
-    for target, rest in _LINKS.findall(header):
-        pairs = [part.partition("=") for part in rest.split(";")]
-        relations = [value.strip().strip('"') for name, _, value in pairs if name.strip().lower() == "rel"]
-        if relations and "next" in relations[0].lower().split():
-            return str(target)
-    return None

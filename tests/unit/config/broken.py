@@ -181,7 +181,7 @@ compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-
         bundle.yaml:4:9: 'Nginx': invalid name 'Nginx': 'Nginx' is not a path component (names are lower case)
         bundle.yaml:6:9: 'redis:7 # this one is not': one image a line, without spaces; a comment needs a line of its own
         bundle.yaml:7:9: 'nginx@sha256:abc': not a valid digest: 'sha256:abc' (expected sha256: and 64 lower case hex digits)
-        bundle.yaml:8:9: 'https://docker.io/nginx': invalid registry 'https:'
+        bundle.yaml:8:9: 'https://docker.io/nginx': leave out 'https://': write 'docker.io/nginx'
         bundle.yaml:9:9: '# nginx' is a comment, not an image
         bundle.yaml:10:9: 'nginx\x1b[31m': invalid name 'nginx\x1b[31m': 'nginx\x1b[31m' is not a path component
         """,
@@ -312,8 +312,8 @@ compress, compress-level, part, part-size, failed-list, authfile, cert-dir, tls-
         """
         wrong.txt:1: 'Nginx': invalid name 'Nginx': 'Nginx' is not a path component (names are lower case)
         wrong.txt:3: 'a b': one image a line, without spaces; a comment needs a line of its own
-        bundle.yaml:5:9: an entry names either an 'image' or a 'list'
-        bundle.yaml:6:9: an entry names either an 'image' or a 'list'
+        bundle.yaml:5:9: an entry names either an 'image', a 'list' or a 'chart'
+        bundle.yaml:6:9: an entry names either an 'image', a 'list' or a 'chart'
         """,
         by_schema=True,
     ),

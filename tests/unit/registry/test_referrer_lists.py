@@ -14,7 +14,8 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.reference import parse
 from pipeline.registry.distribution import Distribution
-from pipeline.registry.referrer_lists import fallback_tag, next_link
+from pipeline.registry.pages import next_link
+from pipeline.registry.referrer_lists import fallback_tag
 from tests.unit.registry.servers import Reply, Request, Server
 
 IMAGE = json.dumps({"schemaVersion": 2, "mediaType": oci.OCI_INDEX, "manifests": []}).encode()
