@@ -14,10 +14,15 @@ from pipeline.core.errors import UsageError
 COMMANDS = (
     Command("save", "[-f LIST] [IMAGE...]", "save images into one bundle", "save:BODY", ("pull", "download", "bundle", "copy")),
     Command("images", "FILE...", "the images that files of any kind name", "images:BODY", ("find", "extract")),
+    Command("check", "LIST", "whether all of a list is there, and as it was", "check:BODY"),
+    Command(
+        "mirror", "-f LIST -d REGISTRY", "from registry to registry, without a bundle", "mirror:BODY", ("sync", "replicate")
+    ),
+    Command("convert-list", "LIST -d REGISTRY", "a list with sources and destinations", "convert_list:BODY", ("convert",)),
     Command("lock", "-f LIST", "what each image is today, without fetching it", "lock:BODY", ("pin", "freeze", "resolve")),
     Command("load", "SOURCE -d REGISTRY", "bring what was saved into a registry", "load:BODY", ("push", "import", "upload")),
     Command("ls", "SOURCE", "what is in an archive, volumes, or a folder", "ls:BODY", ("list", "inspect", "show", "info")),
-    Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY", ("check", "validate", "test")),
+    Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY", ("validate", "test")),
     Command("volumes", "SOURCE -d DIR", "cut an archive into volumes, or join them", "volumes:BODY", ("split", "join", "cut")),
     Command("serve", "SOURCE", "a read-only registry straight from it", "serve:BODY"),
     Command("bundle list", "FILE...", "the bundles of definition files", "bundle:LIST"),

@@ -98,16 +98,19 @@ def with_source(values: Mapping[str, Value]) -> Mapping[str, Value]:
 
 
 def read_bundles(
-    given: Given, settings: Settings, operands: Sequence[str] = ()
+    given: Given, settings: Settings, operands: Sequence[str] = (), lists: Sequence[str] = ()
 ) -> tuple[tuple[Bundle, ...], tuple[Path, ...], bool]:
-    """The bundles, the list files that they come from, and whether the images are still to be typed."""
+    """The bundles, the list files that they come from, and whether the images are still to be typed.
+
+    ``operands`` are images; ``lists`` are read with those of ``-f``.
+    """
     if given.text("config"):
         if operands:
             raise UsageError(f"'{operands[0]}' and -config exclude each other: the definition says what is in the bundle")
         return _from_definition(given, settings), (), False
     if given.text("bundle"):
         raise UsageError("it goes with -config: a list is one bundle", setting="bundle")
-    names = given.texts("f")
+    names = (*given.texts("f"), *lists)
     if not names and not operands and sys.stdin is not None and sys.stdin.isatty():
         return (_from_list(settings, (), (), named=False),), (), True
     # Standard input is read where nothing else is given, or by '-f -': in a loop or over ssh it is somebody else's.

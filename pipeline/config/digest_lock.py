@@ -113,6 +113,11 @@ def _pinned(bundle: Bundle) -> Bundle:
     return replace(bundle, images=tuple(images))
 
 
+def digests(path: Path) -> dict[str, Digest]:
+    """What each reference named at its registry when the lock was made. Raises InputError."""
+    return {name: pin.source for name, pin in _read(path).items()}
+
+
 def _settled(bundle: Bundle, locked: Mapping[str, _Pin]) -> Bundle:
     """With what became of its candidates when the lock was made: no registry is asked."""
     images = list(bundle.images)

@@ -65,6 +65,8 @@ class LoadOptions:
     harbor: HarborOptions | None = None
     only: frozenset[Reference] | None = None
     list_files: tuple[Path, ...] = ()
+    names: Mapping[Reference, Reference] = field(default_factory=dict)
+    """Where images go that do not keep their names."""
 
     @property
     def unpacked(self) -> Path:
@@ -231,6 +233,8 @@ class Load:
 
     def _target(self, image: BundledImage) -> Reference:
         harbor = self._options.harbor
+        if (named := self._options.names.get(image.reference)) is not None:
+            return named
         return in_registry(image, self._options.registry, harbor.default_project if harbor else "")
 
     def _note(self, name: str, results: Mapping[str, TaskResult], target: Reference) -> None:

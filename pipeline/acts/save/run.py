@@ -93,14 +93,17 @@ class Save:
         waiting = images
         while waiting:
             self._forget(waiting)
-            chosen = self._possible(self.resolve(waiting))
-            if chosen:
-                self._copy(chosen, self._check_room(chosen))
+            self.fetch_chosen(self.resolve(waiting))
             waiting = [image for each in self.result.shortages for image in each.images]
             if waiting and self._bundle.waits_for_quota:
                 shortage.wait(self.result.shortages, self.context.quota, self.context.distribution, self._interruption)
             else:
                 return
+
+    def fetch_chosen(self, chosen: Sequence[ChosenImage]) -> None:
+        """Act 2 of what act 1 chose. Raises as ``fetch``."""
+        if possible := self._possible(chosen):
+            self._copy(possible, self._check_room(possible))
 
     def _forget(self, images: Sequence[BundleImage]) -> None:
         """An image that is entered once more counts once, with what becomes of it now."""

@@ -79,8 +79,10 @@ def _chart(folder: Path, name: str, values: Sequence[Path], read_rendered: Rende
         found.unknown(name, 1, "", note)
         return found.found
     flags = [argument for each in values for argument in ("--values", str(each))]
-    rendered = _output([helm, "template", "release-name", str(folder), *flags], name)
-    return [*found.found, *read_rendered(rendered, f"{name} (helm template)")]
+    rendered = read_rendered(_output([helm, "template", "release-name", str(folder), *flags], name), f"{name} (helm template)")
+    if not rendered:
+        _values(folder, found, name)  # a library, or everything is off by default
+    return [*found.found, *rendered]
 
 
 def _shallow_first(folder: Path, name: str) -> list[Path]:
@@ -167,7 +169,10 @@ def _unpack(path: Path, name: str, folder: Path) -> Path:
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise InputError([f"{name} cannot be read as a packed chart: {error}"]) from error
     if not top:
-        raise InputError([f"{name} is a packed file without a {CHART_FILE}: neither an image list nor a chart"])
+        raise InputError(
+            [f"{name} is a packed file without a {CHART_FILE}: neither an image list nor a chart"],
+            tip=f"a bundle is looked at with 'image-tools verify {name}'",
+        )
     return folder / top
 
 

@@ -46,11 +46,6 @@ class BundledImage:
         except ContentError:
             return None
 
-    def at(self, registry: str) -> Reference:
-        """Where ``load`` brings it: by its tag, or by its digest, as no tool takes both."""
-        target = self.reference.at(registry)
-        return Reference(target.registry, target.repository, target.tag, None if target.tag else self.descriptor.digest)
-
 
 @dataclass(frozen=True)
 class PlatformEntry:

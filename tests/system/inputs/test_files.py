@@ -69,7 +69,7 @@ def test_ranges_of_tags_become_images_and_are_locked(registry: Registry, work: P
     pushed(registry, *(f"inputs/app:{tag}" for tag in ("1.0.0", "1.1.0", "v1.2.3", "2.0.0", "1.1", "latest")))
     (work / "chart").mkdir()
     (work / "chart" / "Chart.yaml").write_text(
-        f"apiVersion: v2\nname: c\nannotations:\n  images: |\n    - image: {registry.host}/inputs/app:1.0.0\n"
+        f"apiVersion: v2\nname: c\nversion: 0.1.0\nannotations:\n  images: |\n    - image: {registry.host}/inputs/app:1.0.0\n"
     )
     write(
         f"""
