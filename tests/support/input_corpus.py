@@ -46,7 +46,7 @@ def reading_of(name: str) -> Reading:
 
 
 def score(half: str) -> Score:
-    """``half`` is ``first`` or ``later``."""
+    """``half`` is ``first``, ``later`` or ``last``."""
     total = Score()
     for name, answer in answers().items():
         if answer["half"] != half:

@@ -121,6 +121,9 @@ def _pair(node: Mapping, path: str, key: str, found: Findings) -> Iterator[str]:
         name_key, is_image = "image", True
     repository = node.text(name_key) if name_key else ""
     usable = bool(tag) or digest.startswith("sha256:")
+    line = next((value.line for each, value in node.items() if each == name_key), node.line)
+    if repository and not usable and is_image and name_key == "repository":
+        found.unknown(repository, line, f"{path}.{name_key}", "has neither a tag nor a digest here")
     if (
         not repository
         or not usable
@@ -132,7 +135,6 @@ def _pair(node: Mapping, path: str, key: str, found: Findings) -> Iterator[str]:
     text = f"{registry}/{repository}" if registry else repository
     text += f":{tag}" if tag else ""
     text += f"@{digest}" if digest.startswith("sha256:") else ""
-    line = next(value.line for each, value in node.items() if each == name_key)
     found.sure(text, line, f"{path}.{name_key}")
     yield from (name_key, "tag", "imageTag", "digest", "registry")
 

@@ -125,6 +125,11 @@ def test_files_in_config_maps_are_probable() -> None:
     assert [each.line for each in reading(text).images(Certainty.PROBABLE)] == [8, 10]
 
 
+def test_a_repository_without_a_tag_is_named() -> None:
+    text = "apiVersion: x/v1\nkind: Operand\nspec: {image: {repository: quay.io/a/b}}\n"
+    assert unknown(text) == {"quay.io/a/b": "has neither a tag nor a digest here"}
+
+
 def test_a_bare_word_is_named() -> None:
     assert "no container" in unknown("apiVersion: x/v1\nkind: Icon\nspec: {image: logo}\n")["logo"].replace("where ", "")
 
@@ -225,6 +230,27 @@ def test_a_chart_is_rendered_where_helm_is(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "bin" / "helm.called").read_text().split() == [
         *("template", "release-name", str(tmp_path / "c"), "--values", str(values)),
     ]
+
+
+def test_kustomizations_are_built_where_a_program_is(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work / "k").mkdir()
+    (work / "k" / "kustomization.yaml").write_text("resources: [web.yaml]\n")
+    (work / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(work / "nothing"))
+    with pytest.raises(InputError, match="neither kustomize nor kubectl is installed"):
+        read(work / "k", "k")
+    monkeypatch.setenv("PATH", f"{work / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setenv("RENDERED", textwrap.dedent(POD))
+    for program, arguments in (("kubectl", ["kustomize", "k"]), ("kustomize", ["build", "k"])):
+        file = work / "bin" / program
+        file.write_text('#!/bin/sh\necho "$@" > "$0.called"\nprintf "%s" "$RENDERED"\n')
+        file.chmod(0o755)
+        got = read(Path("k"), "k")
+        assert (got.format, len(got.images(Certainty.SURE))) == ("kustomization", 3)
+        assert (work / "bin" / f"{program}.called").read_text().split() == arguments
+    (work / "bin" / "kustomize").write_text("#!/bin/sh\necho no such resource >&2\nexit 1\n")
+    with pytest.raises(InputError, match="kustomize failed: no such resource"):
+        read(work / "k", "k")
 
 
 def test_a_packed_chart_stays_in_its_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
