@@ -48,6 +48,7 @@ GROUPS = {
     "tar": "act 3: lay out the archives",
     "compress": "act 3: write the archives",
     "split": "act 3: give archives and volumes their names and checksums",
+    "parity": "act 3: make recovery files, where they are asked for",
     "pack": "the whole bundles",
 }
 """The group tasks of acts 2 and 3."""

@@ -102,12 +102,31 @@ def _lines(report: Report, is_registry: bool) -> Iterator[str]:
             yield f"    and {more} more"
     if not report.is_readable:
         yield f"{report.source}: so much is wrong that the images in it cannot be told"
+        yield from _recovery(report)
         return
     looked = _images(report) if is_registry else _looked_at(report)
     if report.faults:
         yield f"{len(report.faults)} faults, {len(report.broken)} of {report.images} images broken ({looked})"
     else:
         yield f"all is there, bit for bit: {looked}" if is_registry else f"all is intact: {looked}"
+    yield from _recovery(report)
+
+
+def _recovery(report: Report) -> Iterator[str]:
+    """What the recovery files can do."""
+    known = report.recovery
+    if known is None:
+        return
+    if known.problem:
+        yield f"there are recovery files, of which nothing can be told: {known.problem}"
+    elif not report.faults:
+        yield f"recovery files: any {known.spare:,} blocks of {bytes_text(known.block_size)} may be lost"
+    elif known.is_enough:
+        left = known.spare - known.lost
+        yield f"{known.lost:,} blocks are lost, and {known.spare:,} can be repaired: {left:,} more may be lost"
+        yield f"'image-tools repair {report.source} -d DIR' makes it whole"
+    else:
+        yield f"{known.lost:,} blocks are lost, and only {known.spare:,} can be repaired: copy again what can be copied"
 
 
 def _images(report: Report) -> str:

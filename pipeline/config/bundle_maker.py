@@ -59,6 +59,9 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
     if settings.switch("part") and not output.is_archive:
         tip = "use gzip or zstd, or no volumes"
         yield UsageError("dir makes a folder, which is not cut into volumes", tip=tip, setting="compress")
+    if output.parity and not output.is_archive:
+        tip = "use gzip or zstd, or leave 'parity' out"
+        yield UsageError("a folder has no recovery files", tip=tip, setting="parity")
     highest = output.compression.highest_level
     if output.level is not None and output.level > highest:
         valid = f"use {limits_text(1, highest)}" if highest else "a folder is not compressed"
@@ -126,7 +129,9 @@ def _output(settings: Settings, name: str) -> Output:
         destination = settings.path("destination", default.replace("saved-images", name) if name else default)
     part_size = bundle.parse_size(settings.text("part-size")) if settings.switch("part") else None
     level = settings.number("compress-level") if settings.given("compress-level") else None
-    return Output(compression, destination, part_size, level)
+    text = settings.text("parity")
+    parity = bundle.parse_percent(text) if text else None
+    return Output(compression, destination, part_size, level, parity, settings.number("parity-blocks"))
 
 
 def _destination_problems(output: Output, cache: Path) -> Iterator[UsageError]:

@@ -70,6 +70,11 @@ def _source(text: str) -> None:
         reference.parse_source(text)
 
 
+def _percent(text: str) -> None:
+    if text:
+        bundle.parse_percent(text)
+
+
 def _source_of(image: BundleImage) -> str | None:
     if image.source == image.reference:
         return None
@@ -160,6 +165,24 @@ SETTINGS = (
         pattern="^[0-9]+[KMGTkmgt]?$",
         examples=("2G", "3900M"),
         dump=lambda made: made.output.part_size,
+    ),
+    Setting(
+        "parity",
+        "",
+        "make recovery files (PAR2) of this size beside the archive, in percent of it, e.g. 10%",
+        parse_text=_percent,
+        may_be_number=True,
+        pattern="^[0-9]+%?$",
+        examples=("10%",),
+        dump=lambda made: f"{made.output.parity}%" if made.output.parity else "",
+    ),
+    Setting(
+        "parity-blocks",
+        12_000,
+        "blocks that the archive is divided into for recovery files",
+        minimum=100,
+        maximum=30_000,
+        dump=lambda made: made.output.parity_blocks,
     ),
     Setting(
         "o",

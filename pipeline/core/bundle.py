@@ -189,6 +189,10 @@ class Output:
     destination: Path
     part_size: int | None = None
     level: int | None = None
+    parity: int | None = None
+    """Recovery files, in percent of the archive; None for none."""
+    parity_blocks: int = 12_000
+    """Into how many blocks the archive is divided for them."""
 
     @property
     def is_archive(self) -> bool:
@@ -286,6 +290,14 @@ def parse_size(text: str) -> int:
     if size == 0:
         raise UsageError(f'invalid part size "{text}": it must be larger than zero')
     return size
+
+
+def parse_percent(text: str) -> int:
+    """``10%`` or ``10``. Raises UsageError for what is not from 1 to 100."""
+    match = re.fullmatch(r"([0-9]{1,3})%?", text.strip())
+    if match is None or not 1 <= int(match[1]) <= 100:
+        raise UsageError(f'invalid value "{text}": use a percentage from 1 to 100, e.g. 10%')
+    return int(match[1])
 
 
 def unknown_architectures(platforms: PlatformFilter) -> Mapping[str, None]:

@@ -47,6 +47,11 @@ class BundleState:
         return self.folder / "output.json"
 
     @property
+    def parity(self) -> Path:
+        """``steps.parity``: the recovery files that were made."""
+        return self.folder / "parity.json"
+
+    @property
     def journal(self) -> Path:
         """There while a set of volumes changes over."""
         return self.folder / "journal.json"

@@ -29,7 +29,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import about, log
 from pipeline.core.reference import Reference
 from pipeline.steps.chosen import ChosenImage, needed_by
-from pipeline.storage import locks
+from pipeline.storage import locks, parity
 
 Announce = Callable[[plan.Plan, Sequence[plan.Need]], None]
 """Takes what a run is about to do, and what room it needs."""
@@ -81,6 +81,8 @@ class Save:
             self._earlier.refuse_failed_list()
         for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
             disk.check_writable(folder)
+        if self._bundle.output.parity:
+            parity.require()
         _ = self.context.skopeo
         self.context.begin()
 
@@ -284,7 +286,7 @@ class Save:
         self.context.tracker.begin("packing", 0, figures.total, "pack")
         results = self._run(save_tasks.pack_tasks(self.context, self.result.saved))
         self.result.repacked = results[f"compress:{name}"].status is Status.DONE
-        for task in (f"tar:{name}", f"compress:{name}", f"split:{name}"):
+        for task in (f"{kind}:{name}" for kind in save_tasks.ACT_3 if f"{kind}:{name}" in results):
             result = results[task]
             error = self.context.errors.get(task)
             if result.status is Status.FAILED and isinstance(error, DamagedBlobsError):

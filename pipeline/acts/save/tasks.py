@@ -2,7 +2,7 @@
 
     ACT 1   see ``resolve_tasks``
     ACT 2   see ``copy_tasks``
-    ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>          (pack:<bundle>)
+    ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>  →  parity:<bundle>   (pack:<bundle>)
 
 Tasks hand small JSON files to each other, never gigabytes: doit hashes its ``file_dep``, and a layout that names every blob by
 digest is a perfect stand-in for the blobs. What no file carries (an order, a codec) stands in ``engine.unchanged``.
@@ -35,7 +35,7 @@ from pipeline.registry.policy import SignaturePolicy
 from pipeline.registry.quota import Quota, QuotaWatch
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.registry.throttle import RegistryPaused
-from pipeline.steps import compress, copy, resolve, split, tar
+from pipeline.steps import compress, copy, parity, resolve, split, tar
 from pipeline.steps.choose import Choice
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
 from pipeline.steps.layout_copies import LayoutCopies
@@ -52,6 +52,7 @@ from pipeline.storage.records.registries import KnownRegistries
 PAUSE_POLL = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
 _YEAR_10000 = 253_402_300_800
+ACT_3 = ("tar", "compress", "split", "parity")
 LAYOUT_VERSION = 2
 """Of the archive's contents; a new one makes every bundle pack again."""
 
@@ -186,7 +187,9 @@ class SaveContext(Actions):
             files.remove(self.cache.partials)  # it begins each blob anew
         split.roll_forward(self.state, self.no_readers)
         compress.remove_leftovers(self.state, self.bundle)
-        for path in (self.bundle.failed_list, self.bundle.output.checksum_file, self.bundle.lock_file, destination):
+        recovery = destination.with_name(f"{destination.name}.par2")
+        own = (self.bundle.failed_list, self.bundle.output.checksum_file, self.bundle.lock_file, destination, recovery)
+        for path in own:
             for leftover in files.temporary_leftovers(path) if path else ():
                 if not compress.is_waiting(self.state, leftover):
                     files.remove(leftover)
@@ -282,7 +285,21 @@ def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[T
             partial(split.is_current, context.cache, state, bundle),
         ],
     }
-    yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"split:{name}"]}
+    if bundle.output.parity:
+        yield {
+            "basename": "parity",
+            "name": name,
+            "doc": "make recovery files",
+            "actions": [context.action(f"parity:{name}", partial(parity.make, state, bundle, context.interruption))],
+            "file_dep": [str(state.output)],
+            "targets": [str(state.parity)],
+            "uptodate": [
+                unchanged(bundle=bundle.id, parity=bundle.output.parity, blocks=bundle.output.parity_blocks),
+                partial(parity.is_current, state),
+            ],
+        }
+    last = "parity" if bundle.output.parity else "split"
+    yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"{last}:{name}"]}
 
 
 def source_date_epoch() -> int | None:

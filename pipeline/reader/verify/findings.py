@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.reader.verify.recovery import Recovery
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -27,6 +29,8 @@ class Report:
     checksums: int | None = None
     referrers: int = 0
     """What came along with the images."""
+    recovery: Recovery | None = None
+    """What the recovery files can do; None where there are none."""
     is_readable: bool = True
     """False where so much is wrong that it cannot even be told which images are in it."""
 
@@ -44,5 +48,6 @@ class Report:
             "size": self.size,
             "checksums": self.checksums,
             "readable": self.is_readable,
+            **({"recovery": self.recovery.to_json()} if self.recovery else {}),
             "faults": [{"what": f.what, "problem": f.problem, "breaks": list(f.breaks)} for f in self.faults],
         }

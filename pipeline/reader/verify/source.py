@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.core.errors import ArchiveError, ContentError
@@ -10,8 +11,10 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
+from pipeline.reader.verify import recovery
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.reader.verify.hashing import Checksums, hash_everything
+from pipeline.storage import parity
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import find
@@ -25,7 +28,17 @@ def check(path: Path, jobs: int, interruption: Interruption) -> Report:
     """
     if path.is_dir():
         return _look_at(path, open_store(path), None, jobs, interruption)
-    volumes = find(path)
+    report = _check_archive(path, jobs, interruption)
+    return replace(report, recovery=recovery.look(path, bool(report.faults), interruption))
+
+
+def _check_archive(path: Path, jobs: int, interruption: Interruption) -> Report:
+    try:
+        volumes = find(path)
+    except ArchiveError as error:
+        if not parity.files_beside(parity.base_of(path)):
+            raise
+        return Report(source=str(path), images=0, blobs=0, size=0, faults=(Fault(path.name, error.message),), is_readable=False)
     sums = Checksums.beside(volumes)
     try:
         store = open_store(path, volumes=volumes)

@@ -87,6 +87,7 @@ def test_show_fills_in_what_was_left_out(work: Path) -> None:
                 "referrers": False,
                 "quota": "stop",
                 "retry": 3,
+                "parity-blocks": 12000,
                 "via": "auto",
                 "images": [
                     {"image": "docker.io/library/nginx:latest", "arch": "amd64,arm64", "os": "all"},
@@ -127,6 +128,7 @@ def test_show_has_every_setting(work: Path) -> None:
             cert-dir: .
             compress-level: 4
             part-size: 1G
+            parity: 10%
             referrers: true
             referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]
             require-signed: policy.json

@@ -145,6 +145,8 @@ def test_every_setting(work: Path) -> None:
             compress: zstd
             compress-level: 12
             part-size: 3900M
+            parity: 10%
+            parity-blocks: 5000
             failed-list: out/failed.txt
             authfile: auth.json
             cert-dir: certs
@@ -167,6 +169,7 @@ def test_every_setting(work: Path) -> None:
     output = bundle.output
     assert (output.compression, output.destination) == (Compression.ZSTD, work / "out/all.tar.zst")
     assert (output.level, output.part_size) == (12, 3900 * 1024**2)
+    assert (output.parity, output.parity_blocks) == (10, 5000)
     assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json", "skopeo")
     asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
     assert (bundle.referrers, image.referrers) == (asked, asked)

@@ -57,6 +57,7 @@ def test_the_limits_are_the_documented_ones() -> None:
     assert {row.setting: (row.minimum, row.maximum) for row in LIMITED} == {
         "jobs": (1, 20),
         "compress-level": (1, 19),
+        "parity-blocks": (100, 30_000),
         "retry": (0, None),
     }
 
