@@ -25,6 +25,9 @@ COMMANDS = (
     Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY", ("validate", "test")),
     Command("volumes", "SOURCE -d DIR", "cut an archive into volumes, or join them", "volumes:BODY", ("split", "join", "cut")),
     Command("repair", "SOURCE -d DIR", "make a damaged archive whole again", "repair:BODY", ("recover", "fix")),
+    Command(
+        "export", "SOURCE -for RUNTIME -d FILE", "archives for nodes without a registry", "export:BODY", ("convert-archive",)
+    ),
     Command("serve", "SOURCE", "a read-only registry straight from it", "serve:BODY"),
     Command("bundle list", "FILE...", "the bundles of definition files", "bundle:LIST"),
     Command("bundle check", "[-locked] FILE...", "all that is wrong with them", "bundle:CHECK"),

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 PACKAGES = {
+    "ctr": "containerd",
     "docker-registry": "docker-registry",
     "gpg": "gpg",
     "gpg-agent": "gpg-agent",
