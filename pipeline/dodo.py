@@ -22,8 +22,7 @@ from typing import Any
 
 from pipeline.acts import engine
 from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
-from pipeline.acts.save import copy_tasks, resolve_tasks, selection
-from pipeline.acts.save import tasks as save_tasks
+from pipeline.acts.save import copy_tasks, pack_tasks, resolve_tasks, selection
 from pipeline.acts.save.tasks import SaveContext
 from pipeline.config import digest_lock
 from pipeline.config.definition import conflicts, load
@@ -49,6 +48,7 @@ GROUPS = {
     "compress": "act 3: write the archives",
     "split": "act 3: give archives and volumes their names and checksums",
     "parity": "act 3: make recovery files, where they are asked for",
+    "sign": "act 3: sign slips, where they are asked for",
     "pack": "the whole bundles",
 }
 """The group tasks of acts 2 and 3."""
@@ -66,7 +66,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
     terminal.start_logging(debug=False)
     try:
         _refuse_processes(sys.argv[1:])
-        save_tasks.source_date_epoch()
+        pack_tasks.source_date_epoch()
         bundles = _bundles(patterns)
         graph = _Graph(digest_lock.apply(bundles) if locked else bundles, sys.argv[1:])
     except ImageToolsError as error:
@@ -261,7 +261,7 @@ class _Graph:
             if lacking:
                 yield from _cannot_pack(context.bundle, lacking)
             else:
-                for task in save_tasks.pack_tasks(context, chosen):
+                for task in pack_tasks.pack_tasks(context, chosen):
                     yield {**task, "clean": [self._cleaner(context)]} if task["basename"] == "split" else task
 
     def _hold_cache(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli.go_flags import Given
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, rows
 from pipeline.core.bundle import MAX_JOBS
@@ -22,6 +23,7 @@ DEBUG = Flag("debug", False, "enable the debug output")
 JSON = Flag("json", False, "print one JSON document")
 LIST = Flag("f", "", "image list file", place="file", adds_up=True, long="file")
 LOG_FORMAT = Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'", choices=terminal.FORMATS)
+REQUIRE_SLIP = Flag("require-slip", "", "demand a slip, signed by one in this file (ssh-keygen, ALLOWED SIGNERS)", place="file")
 PROGRESS = Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'", choices=terminal.MODES)
 
 
@@ -35,6 +37,16 @@ def chosen(values: Mapping[str, Value]) -> Settings:
     settings = Settings(given, Path.cwd())
     settings.check()
     return settings
+
+
+def slip_signers(given: Given) -> Path | None:
+    """The file of ``-require-slip``. Raises UsageError where it is not there."""
+    if not given.text("require-slip"):
+        return None
+    path = source(given.text("require-slip"))
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file", tip="see ssh-keygen(1), ALLOWED SIGNERS", setting="require-slip")
+    return path.absolute()
 
 
 def one_source(operands: tuple[str, ...], command: str) -> Path:

@@ -11,7 +11,17 @@ from pathlib import Path
 
 from pipeline.acts.load.run import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
 from pipeline.cli import input_files
-from pipeline.cli.arguments import ACCESS, DEBUG, LOG_FORMAT, PROGRESS, chosen, print_lines, source
+from pipeline.cli.arguments import (
+    ACCESS,
+    DEBUG,
+    LOG_FORMAT,
+    PROGRESS,
+    REQUIRE_SLIP,
+    chosen,
+    print_lines,
+    slip_signers,
+    source,
+)
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
@@ -65,6 +75,7 @@ BODY = Body(
         Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
         *rows("jobs"),
         LOG_FORMAT,
+        REQUIRE_SLIP,
         Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file", long="failed-list"),
         PROGRESS,
         Flag("repo-type", "", "repository type, can be 'harbor': missing projects are made", choices=("harbor",)),
@@ -111,16 +122,17 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
     if failed_list.is_dir() or failed_list == place.resolve():
         raise UsageError(f"{failed_list} is a folder, or what is to be loaded", tip="name another file with -o", setting="o")
     return LoadOptions(
-        place,
-        registry,
-        bundle_maker.access(settings),
-        settings.number("jobs"),
-        failed_list,
-        folder / "load" / f"{name_of(place.absolute())}-{tag}",
-        given.text("compress"),
-        _harbor(given),
-        _only(lists) if lists else None,
-        tuple(absolute(name, Path.cwd(), "f") for name in lists),
+        source=place,
+        registry=registry,
+        access=bundle_maker.access(settings),
+        jobs=settings.number("jobs"),
+        failed_list=failed_list,
+        state=folder / "load" / f"{name_of(place.absolute())}-{tag}",
+        compression=given.text("compress"),
+        harbor=_harbor(given),
+        only=_only(lists) if lists else None,
+        list_files=tuple(absolute(name, Path.cwd(), "f") for name in lists),
+        slip_signers=slip_signers(given),
     )
 
 

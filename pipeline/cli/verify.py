@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cli.arguments import ACCESS, DEBUG, JSON, chosen, one_source, print_json, print_lines
+from pipeline.cli.arguments import ACCESS, DEBUG, JSON, REQUIRE_SLIP, chosen, one_source, print_json, print_lines, slip_signers
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
@@ -16,12 +16,14 @@ from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS
 from pipeline.core.bundle import MAX_JOBS
-from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED
+from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, ArchiveError, UsageError
 from pipeline.core.interruption import Interruption
+from pipeline.core.log import log
 from pipeline.core.reference import Reference, parse_source
-from pipeline.reader.contents import BundledImage, open_contents
+from pipeline.reader.contents import BundledImage, open_contents, open_store
+from pipeline.reader.slips import demand_slip
 from pipeline.reader.targets import in_registry
-from pipeline.reader.verify import Report, check, compare
+from pipeline.reader.verify import Fault, Report, check, compare
 from pipeline.registry.distribution import Distribution
 from pipeline.storage import locks
 from pipeline.ui.terminal import bytes_text, referrers_text
@@ -33,9 +35,12 @@ SHOWN = 8
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
     source = one_source(operands, "verify")
+    allowed = slip_signers(given)
+    if allowed is not None and given.text("registry"):
+        raise UsageError("-require-slip looks at SOURCE, and -registry at a registry: verify twice")
     interruption = Interruption()
     with stopping(interruption), locks.reading(source, sleep=interruption.sleep):
-        report = _report(given, source, interruption)
+        report = _with_slip(allowed, source, _report(given, source, interruption), interruption)
     if given.switch("json"):
         print_json(report.to_json())
     else:
@@ -54,6 +59,7 @@ BODY = Body(
         PROJECT,
         replace(KEYS["jobs"], default=0, help=JOBS_HELP),
         JSON,
+        REQUIRE_SLIP,
         Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
         Flag(
             "repo-type",
@@ -91,6 +97,18 @@ def _report(given: Given, source: Path, interruption: Interruption) -> Report:
         return compare(contents, place, distribution, deep=deep, jobs=jobs, interruption=interruption)
     jobs = settings.number("jobs") if settings.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
     return check(source, jobs, interruption)
+
+
+def _with_slip(allowed: Path | None, source: Path, report: Report, interruption: Interruption) -> Report:
+    """With what is wrong with the slip, where one is demanded."""
+    if allowed is None:
+        return report
+    try:
+        found = demand_slip(source, open_store(source), allowed, interruption)
+    except ArchiveError as error:
+        return replace(report, faults=(*report.faults, Fault("slip", error.message)))
+    log.info("slip: signed by %s on %s: %s", found["signer"], found.get("created", "?"), found.get("note") or "no note")
+    return report
 
 
 def _lines(report: Report, is_registry: bool) -> Iterator[str]:

@@ -62,6 +62,11 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
     if output.parity and not output.is_archive:
         tip = "use gzip or zstd, or leave 'parity' out"
         yield UsageError("a folder has no recovery files", tip=tip, setting="parity")
+    if output.sign and not output.is_archive:
+        yield UsageError("a folder has no slip", tip="use gzip or zstd, or leave 'sign' out", setting="sign")
+    if output.sign and not output.sign.is_file():
+        tip = "ssh-keygen -t ed25519 -f KEY makes one"
+        yield UsageError(f"{output.sign}: there is no such file", tip=tip, setting="sign")
     highest = output.compression.highest_level
     if output.level is not None and output.level > highest:
         valid = f"use {limits_text(1, highest)}" if highest else "a folder is not compressed"
@@ -131,7 +136,16 @@ def _output(settings: Settings, name: str) -> Output:
     level = settings.number("compress-level") if settings.given("compress-level") else None
     text = settings.text("parity")
     parity = bundle.parse_percent(text) if text else None
-    return Output(compression, destination, part_size, level, parity, settings.number("parity-blocks"))
+    return Output(
+        compression=compression,
+        destination=destination,
+        part_size=part_size,
+        level=level,
+        parity=parity,
+        parity_blocks=settings.number("parity-blocks"),
+        sign=settings.optional_path("sign"),
+        note=settings.text("note"),
+    )
 
 
 def _destination_problems(output: Output, cache: Path) -> Iterator[UsageError]:

@@ -185,6 +185,15 @@ SETTINGS = (
         dump=lambda made: made.output.parity_blocks,
     ),
     Setting(
+        "sign",
+        "",
+        "sign a slip beside the archive with this SSH key (a public one, where an agent has the private one)",
+        is_path=True,
+        place="file",
+        dump=lambda made: str(made.output.sign or ""),
+    ),
+    Setting("note", "", "what the slip says in words, e.g. the number of a change request", dump=lambda made: made.output.note),
+    Setting(
         "o",
         bundle.DEFAULT_FAILED_LIST,
         "file name of the save failed image list",

@@ -193,6 +193,10 @@ class Output:
     """Recovery files, in percent of the archive; None for none."""
     parity_blocks: int = 12_000
     """Into how many blocks the archive is divided for them."""
+    sign: Path | None = None
+    """The SSH key that signs a slip; None for none."""
+    note: str = ""
+    """What the slip says in words."""
 
     @property
     def is_archive(self) -> bool:

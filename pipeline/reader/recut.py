@@ -16,7 +16,7 @@ from pipeline.core import disk, files
 from pipeline.core.bundle import CHECKSUM_SUFFIX
 from pipeline.core.errors import ArchiveError, EnvironmentProblem, UsageError
 from pipeline.core.interruption import Interruption
-from pipeline.storage import checksums, locks
+from pipeline.storage import checksums, locks, slip
 from pipeline.storage.archive import MAX_VOLUMES, Volume, open_archive, volume_names, volumes_beside
 from pipeline.storage.archive.volume_reader import VolumeSet
 from pipeline.storage.archive.volume_writer import VolumeWriter
@@ -109,6 +109,7 @@ def _write(
     files.sync_folder(destination.parent)
     checksum_file = destination.with_name(destination.name + CHECKSUM_SUFFIX)
     files.write_atomic(checksum_file, checksums.dump((each.path.name, each.sha256) for each in made))
+    slip.copy(volumes.paths[0].with_name(_name(volumes)), destination)
     return Recut(files=tuple(made), checksum_file=checksum_file, checked=all(expected))
 
 

@@ -14,7 +14,7 @@ from pipeline.core import disk, files
 from pipeline.core.bundle import CHECKSUM_SUFFIX
 from pipeline.core.errors import ArchiveError, EnvironmentProblem, UsageError
 from pipeline.core.interruption import Interruption
-from pipeline.storage import checksums, locks, parity
+from pipeline.storage import checksums, locks, parity, slip
 from pipeline.storage.archive import Volume
 from pipeline.storage.parity import ParitySet
 
@@ -87,6 +87,7 @@ def _repair(archive: Path, main: Path, known: ParitySet, work: Path, folder: Pat
     files.sync_folder(folder)
     sums = checksums.dump((volume.path.name, volume.sha256) for volume in made)
     files.write_atomic(folder / f"{archive.name}{CHECKSUM_SUFFIX}", sums)
+    slip.copy(origin / archive.name, folder / archive.name)
     return Repaired(files=tuple(made), mended=mended, checked=all(name in expected for name in known.files))
 
 

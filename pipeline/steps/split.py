@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.core import files
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem
-from pipeline.storage import checksums, locks, parity
+from pipeline.storage import checksums, locks, parity, slip
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache, is_published, publish
 from pipeline.storage.destination import check_readable, files_at
@@ -98,7 +98,7 @@ def remove(state: BundleState, bundle: Bundle) -> None:
             files.remove(Path(file.name))
     if bundle.output.is_archive:
         bundle.output.checksum_file.unlink(missing_ok=True)
-        for path in parity.files_beside(bundle.output.destination):
+        for path in (*parity.files_beside(bundle.output.destination), *slip.files_beside(bundle.output.destination)):
             path.unlink()
     state.output.unlink(missing_ok=True)
 
@@ -136,16 +136,17 @@ def _into_place(file: PackedFile, no_readers: NoReaders) -> None:
 def _stale(bundle: Bundle, recorded: Finished | None, packed: Sequence[PackedFile]) -> list[str]:
     """The files of the earlier bundle that the new one does not replace by name. Raises EnvironmentProblem for other files.
 
-    Its recovery files are among them, unless the archive is the one that they were made for.
+    Its recovery files and its slip are among them, unless the archive is the one that they were made for.
     """
     if bundle.is_cache:
         return []
     is_same = recorded is not None and recorded.files == tuple(packed)
-    recovery = [] if is_same else [str(path) for path in parity.files_beside(bundle.output.destination)]
+    archive = bundle.output.destination
+    of_it = [] if is_same else [str(path) for path in (*parity.files_beside(archive), *slip.files_beside(archive))]
     found = files_at(bundle.output, recorded)
     found.refuse_foreign()
     names = {file.name for file in packed}
-    stale = [str(path) for path in found.earlier if str(path) not in names] + recovery
+    stale = [str(path) for path in found.earlier if str(path) not in names] + of_it
     return stale if bundle.output.is_archive or not stale else [*stale, str(bundle.output.checksum_file)]
 
 

@@ -52,6 +52,11 @@ class BundleState:
         return self.folder / "parity.json"
 
     @property
+    def slip(self) -> Path:
+        """``steps.sign``: the slip that was signed."""
+        return self.folder / "slip.json"
+
+    @property
     def journal(self) -> Path:
         """There while a set of volumes changes over."""
         return self.folder / "journal.json"

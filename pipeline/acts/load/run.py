@@ -30,6 +30,7 @@ from pipeline.core.reference import Reference
 from pipeline.reader import unpack
 from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.serve import RegistryServer
+from pipeline.reader.slips import demand_slip
 from pipeline.reader.targets import in_registry
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
@@ -65,6 +66,8 @@ class LoadOptions:
     harbor: HarborOptions | None = None
     only: frozenset[Reference] | None = None
     list_files: tuple[Path, ...] = ()
+    slip_signers: Path | None = None
+    """Who may have signed the slip that is demanded (``-require-slip``)."""
     names: Mapping[Reference, Reference] = field(default_factory=dict)
     """Where images go that do not keep their names."""
 
@@ -129,12 +132,19 @@ class Load:
         _check_compression(self._options)
         disk.check_writable(self._options.failed_list.parent)
         self.context = LoadContext(self._skopeo, self._distribution, CountingSource(self._open()))
+        if self._options.slip_signers is not None:
+            self._demand_slip(self._options.slip_signers)
         for problem in self.context.blob_source.contents.problems:
             log.error("%s", problem)
             # In the failed list it is a comment: there is no name to write.
             self.result.failures[f"# {' '.join(problem.split())}"] = problem
         self.result.referrers = frozenset(str(held.reference) for held in self.context.blob_source.contents.along)
         self._targets = self._choose_targets()
+
+    def _demand_slip(self, allowed: Path) -> None:
+        """Before anything is asked or sent, and of the very files that are open. Raises ArchiveError."""
+        found = demand_slip(self._options.source, self.context.blob_source.contents.store, allowed, self._interruption)
+        log.info("slip: signed by %s on %s: %s", found["signer"], found.get("created", "?"), found.get("note") or "no note")
 
     def check(self) -> None:
         """Act 1: what the targets name right now. Failures are recorded, not raised."""

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from pipeline.acts import engine
 from pipeline.acts.engine import Status, TaskDict, TaskResult
-from pipeline.acts.save import copy_tasks, plan, resolve_tasks, shortage
+from pipeline.acts.save import copy_tasks, pack_tasks, plan, resolve_tasks, shortage
 from pipeline.acts.save import result as save_result
-from pipeline.acts.save import tasks as save_tasks
 from pipeline.acts.save.copy_tasks import Fetches
 from pipeline.acts.save.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
 from pipeline.acts.save.recheck import Recheck
@@ -76,7 +75,7 @@ class Save:
 
         Raises EnvironmentProblem, and UsageError for the failed list of an earlier run.
         """
-        save_tasks.source_date_epoch()
+        pack_tasks.source_date_epoch()
         if not self._force:
             self._earlier.refuse_failed_list()
         for folder in (self._bundle.output.destination.parent, self._bundle.failed_list.parent):
@@ -284,9 +283,9 @@ class Save:
         name = self._bundle.name
         figures = plan.make_plan(self.context.cache, self.result.saved)
         self.context.tracker.begin("packing", 0, figures.total, "pack")
-        results = self._run(save_tasks.pack_tasks(self.context, self.result.saved))
+        results = self._run(pack_tasks.pack_tasks(self.context, self.result.saved))
         self.result.repacked = results[f"compress:{name}"].status is Status.DONE
-        for task in (f"{kind}:{name}" for kind in save_tasks.ACT_3 if f"{kind}:{name}" in results):
+        for task in (f"{kind}:{name}" for kind in pack_tasks.ACT_3 if f"{kind}:{name}" in results):
             result = results[task]
             error = self.context.errors.get(task)
             if result.status is Status.FAILED and isinstance(error, DamagedBlobsError):

@@ -1,8 +1,8 @@
-"""The task graph: every step of a save as a doit task, for ``cli`` and ``dodo.py`` alike. All wiring, no logic.
+"""What the tasks of a save share: ``SaveContext``. The graph is every step as a doit task, for ``cli`` and ``dodo.py``.
 
     ACT 1   see ``resolve_tasks``
     ACT 2   see ``copy_tasks``
-    ACT 3   tar:<bundle>  →  compress:<bundle>  →  split:<bundle>  →  parity:<bundle>   (pack:<bundle>)
+    ACT 3   see ``pack_tasks``
 
 Tasks hand small JSON files to each other, never gigabytes: doit hashes its ``file_dep``, and a layout that names every blob by
 digest is a perfect stand-in for the blobs. What no file carries (an order, a codec) stands in ``engine.unchanged``.
@@ -11,21 +11,18 @@ digest is a perfect stand-in for the blobs. What no file carries (an order, a co
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.acts.actions import Actions
-from pipeline.acts.engine import TaskDict, unchanged
 from pipeline.acts.progress import Tracker
 from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Bundle, BundleImage
-from pipeline.core.errors import UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
@@ -35,7 +32,7 @@ from pipeline.registry.policy import SignaturePolicy
 from pipeline.registry.quota import Quota, QuotaWatch
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.registry.throttle import RegistryPaused
-from pipeline.steps import compress, copy, parity, resolve, split, tar
+from pipeline.steps import compress, copy, resolve, split
 from pipeline.steps.choose import Choice
 from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
 from pipeline.steps.layout_copies import LayoutCopies
@@ -51,10 +48,6 @@ from pipeline.storage.records.registries import KnownRegistries
 
 PAUSE_POLL = 0.5
 """Seconds between two looks at whether a registry that said "too many requests" may be asked again."""
-_YEAR_10000 = 253_402_300_800
-ACT_3 = ("tar", "compress", "split", "parity")
-LAYOUT_VERSION = 2
-"""Of the archive's contents; a new one makes every bundle pack again."""
 
 
 class SaveContext(Actions):
@@ -237,88 +230,5 @@ class SaveContext(Actions):
         return self.act(task, unless_paused, image.m_id if image else 0, img_id, image.text if image else "")
 
 
-def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[TaskDict]:
-    """Act 3."""
-    bundle, state, name = context.bundle, context.state, context.bundle.name
-    listed = [item.image.reference.listed for item in saved if not item.is_referrer]
-    references = [str(item.image.reference) for item in saved]
-    records = [str(state.referrers(item.image.reference)) for item in saved if item.image.referrers is not None]
-    epoch = source_date_epoch()
-    yield {
-        "basename": "tar",
-        "name": name,
-        "doc": "lay out the archive",
-        "actions": [context.action(f"tar:{name}", partial(tar.lay_out, context.cache, state, saved, epoch))],
-        "file_dep": [*(str(state.image_index(item.image.reference)) for item in saved), *records],
-        "targets": [str(state.archive_layout)],
-        "uptodate": [
-            unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
-            partial(tar.is_current, state),
-        ],
-    }
-    yield {
-        "basename": "compress",
-        "name": name,
-        "doc": "write the archive",
-        "actions": [context.action(f"compress:{name}", partial(_compress, context))],
-        "file_dep": [str(state.archive_layout)],
-        "targets": [str(state.packed)],
-        "uptodate": [
-            unchanged(
-                bundle=bundle.id,
-                compression=bundle.output.compression.value,
-                level=bundle.output.level,
-                part_size=bundle.output.part_size,
-            ),
-            partial(compress.is_current, state, bundle),
-        ],
-    }
-    yield {
-        "basename": "split",
-        "name": name,
-        "doc": "give the archive or its volumes their names and checksums",
-        "actions": [context.action(f"split:{name}", partial(_split, context, listed))],
-        "file_dep": [str(state.packed)],
-        "targets": [str(state.output)],
-        "uptodate": [
-            unchanged(bundle=bundle.id, references=listed),
-            partial(split.is_current, context.cache, state, bundle),
-        ],
-    }
-    if bundle.output.parity:
-        yield {
-            "basename": "parity",
-            "name": name,
-            "doc": "make recovery files",
-            "actions": [context.action(f"parity:{name}", partial(parity.make, state, bundle, context.interruption))],
-            "file_dep": [str(state.output)],
-            "targets": [str(state.parity)],
-            "uptodate": [
-                unchanged(bundle=bundle.id, parity=bundle.output.parity, blocks=bundle.output.parity_blocks),
-                partial(parity.is_current, state),
-            ],
-        }
-    last = "parity" if bundle.output.parity else "split"
-    yield {"basename": "pack", "name": name, "doc": f"the whole bundle {name}", "actions": None, "task_dep": [f"{last}:{name}"]}
-
-
-def source_date_epoch() -> int | None:
-    """``SOURCE_DATE_EPOCH`` (reproducible-builds.org), or None. Raises UsageError for what is no time."""
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if text and not (re.fullmatch("[0-9]{1,12}", text) and int(text) < _YEAR_10000):
-        raise UsageError(f"SOURCE_DATE_EPOCH={text!a} is no time in seconds since 1970", tip="unset it, or use 'date +%s'")
-    return int(text) if text else None
-
-
 def is_paused(context: SaveContext, image: BundleImage) -> bool:
     return context.skopeo.is_paused(image.source.registry)
-
-
-def _split(context: SaveContext, listed: Sequence[str]) -> None:
-    split.split(context.cache, context.state, context.bundle, listed, context.no_readers)
-
-
-def _compress(context: SaveContext) -> None:
-    output = context.bundle.output
-    log.info("writing %s", output.destination)
-    compress.compress(context.cache, context.state, context.bundle, context.interruption, context.tracker.add)

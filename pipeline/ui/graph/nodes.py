@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.acts.engine import TaskDict
-from pipeline.acts.save import copy_tasks, resolve_tasks
-from pipeline.acts.save import tasks as save_tasks
+from pipeline.acts.save import copy_tasks, pack_tasks, resolve_tasks
 from pipeline.acts.save.tasks import SaveContext
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
@@ -89,7 +88,7 @@ def draw(bundles: Sequence[Bundle]) -> Graph:
             _add_image(nodes, context, image, known, count, image.reference.listed in failed)
             count += 1
         # What is not known yet is packed too: its index stands before `tar`.
-        made = [task for task in save_tasks.pack_tasks(context, chosen) if task["basename"] != "pack"]
+        made = [task for task in pack_tasks.pack_tasks(context, chosen) if task["basename"] != "pack"]
         along = [item.image for item in chosen if item.is_referrer]
         indexes = [f"index:{bundle.name}:{image.reference}" for image in (*bundle.images, *along)]
         _add(nodes, [{**task, "needs": indexes} if task["basename"] == "tar" else task for task in made], -1, bundle.name)

@@ -129,6 +129,8 @@ def test_show_has_every_setting(work: Path) -> None:
             compress-level: 4
             part-size: 1G
             parity: 10%
+            sign: policy.json
+            note: change
             referrers: true
             referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]
             require-signed: policy.json

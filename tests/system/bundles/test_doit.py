@@ -21,7 +21,7 @@ from tests.support.run import ROOT, spawn
 from tests.system.bundles.helpers import DODO, DOIT, FILE, checksum, define, doit, done, image_tools, save, write
 
 ARCHIVES = ("one.tar.gz", "two.tar.gz")
-GROUPS = ["compress", "copy", "fetch", "index", "pack", "parity", "probe", "resolve", "split", "tar"]
+GROUPS = ["compress", "copy", "fetch", "index", "pack", "parity", "probe", "resolve", "sign", "split", "tar"]
 NONE = "kinds/none:v1"
 """No registry of the tests has it."""
 

@@ -131,6 +131,7 @@ def test_doit_shows_the_same_screen_and_no_traceback() -> None:
 def test_every_setting(work: Path) -> None:
     Path("auth.json").touch()
     Path("certs").mkdir()
+    Path("key").touch()
     Path("policy.json").write_text('{"default": [{"type": "reject"}]}')
     text = """
         bundles:
@@ -147,6 +148,8 @@ def test_every_setting(work: Path) -> None:
             part-size: 3900M
             parity: 10%
             parity-blocks: 5000
+            sign: key
+            note: change 4711
             failed-list: out/failed.txt
             authfile: auth.json
             cert-dir: certs
@@ -170,6 +173,7 @@ def test_every_setting(work: Path) -> None:
     assert (output.compression, output.destination) == (Compression.ZSTD, work / "out/all.tar.zst")
     assert (output.level, output.part_size) == (12, 3900 * 1024**2)
     assert (output.parity, output.parity_blocks) == (10, 5000)
+    assert (output.sign, output.note) == (work / "key", "change 4711")
     assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json", "skopeo")
     asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
     assert (bundle.referrers, image.referrers) == (asked, asked)
