@@ -5,6 +5,7 @@ Takes the flags that were given, and reads the image lists. ``config`` checks al
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ SAVE_FLAGS: tuple[Flag, ...] = (
     *input_files.READING_FLAGS,
     input_files.PROBABLE,
     Flag("force", False, "go on where the disk seems too small, and replace a bundle that holds more than the new one"),
+    Flag("gate", "", "command that lets each image through (exit 0) or refuses it; {} is its folder, {docker} its address"),
+    Flag("gate-version", "", "what the gate's verdicts depend on, e.g. the date of its database; another one asks again"),
     Flag("lock", False, "write the digests that were saved to a lock file beside the definition or list"),
     Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
     LOG_FORMAT,
@@ -70,6 +73,9 @@ def read(given: Given, operands: Sequence[str] = ()) -> SaveOptions:
     """What the flags of ``save`` and its operands, images, ask for. Raises UsageError, InputError."""
     settings = chosen(with_source(given.values))
     bundles, list_files, interactive = read_bundles(given, settings, operands)
+    # Not of definitions: one may come from a stranger, and would run whatever it likes.
+    _check_gate(given.text("gate"))
+    bundles = tuple(replace(each, gate=given.text("gate"), gate_version=given.text("gate-version")) for each in bundles)
     options = SaveOptions(
         bundles=bundles,
         list_files=list_files,
@@ -122,6 +128,15 @@ def read_bundles(
     if policy == "ask":
         made = bundle_maker.with_candidates(made, (Candidate(image=bundle.image(line, 0, *where)) for line in found.probable))
     return (made,), found.paths, False
+
+
+def _check_gate(command: str) -> None:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"this is no command: {error}", setting="gate") from error
+    if command and not words:
+        raise UsageError("this is no command: it is empty", setting="gate")
 
 
 def _check(options: SaveOptions) -> None:

@@ -225,6 +225,9 @@ class Bundle:
     """Whether a registry's quota that is used up is waited for (``-quota wait``)."""
     lock_file: Path | None = None
     """Where ``-lock`` writes and ``-locked`` reads; None for a list from standard input."""
+    gate: str = ""
+    """A command that lets images through, or refuses them; empty for none. ``gate_version`` is what its verdicts depend on."""
+    gate_version: str = ""
     candidates: tuple[Candidate, ...] = ()
     """What becomes images before act 1; see ``acts.save.settle``."""
 

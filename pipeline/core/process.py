@@ -14,11 +14,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from plumbum import local
+
+from pipeline.core.interruption import Interruption
+
+_POLL = 0.05
+"""Seconds between two looks at whether a program has ended."""
 
 Process = subprocess.Popen[bytes]
 """A program that runs; its pipes carry bytes."""
@@ -59,6 +66,36 @@ def run(command: Sequence[str], *, timeout: float, stdin: bytes = b"") -> Finish
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"no answer within {timeout:.0f} s") from error
     return Finished(process.returncode, out, err)
+
+
+def run_until(
+    command: Sequence[str], interruption: Interruption, *, timeout: float = float("inf"), keep: int = 1 << 22
+) -> Finished:
+    """As ``run``, until an interruption kills it; of its output the first ``keep`` bytes each. Raises Interrupted, too."""
+    kept: dict[str, bytes] = {}
+
+    def read(name: str, stream: IO[bytes]) -> None:
+        data = b""
+        while chunk := stream.read1(1 << 16):  # type: ignore[attr-defined]
+            data += chunk[: keep - len(data)]
+        kept[name] = data
+
+    with running(command) as process:
+        assert process.stdout is not None and process.stderr is not None
+        threads = [
+            threading.Thread(target=read, args=pair, daemon=True) for pair in (("out", process.stdout), ("err", process.stderr))
+        ]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + timeout
+        while process.poll() is None:
+            interruption.wait(_POLL)
+            interruption.check()
+            if time.monotonic() > end:
+                raise TimeoutError(f"no end within {timeout:.0f} s")
+        for thread in threads:
+            thread.join()
+    return Finished(process.returncode, kept["out"], kept["err"])
 
 
 def kill(process: Process) -> None:

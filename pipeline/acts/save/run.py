@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pipeline.acts import engine
 from pipeline.acts.engine import Status, TaskDict, TaskResult
-from pipeline.acts.save import copy_tasks, pack_tasks, plan, resolve_tasks, shortage
+from pipeline.acts.save import copy_tasks, gate, pack_tasks, plan, resolve_tasks, shortage
 from pipeline.acts.save import result as save_result
-from pipeline.acts.save.copy_tasks import Fetches
 from pipeline.acts.save.earlier_bundle import Earlier, reason_to_keep, what_was_replaced
+from pipeline.acts.save.reasons import reason_of_failure
 from pipeline.acts.save.recheck import Recheck
 from pipeline.acts.save.result import SaveResult
 from pipeline.acts.save.tasks import SaveContext
@@ -202,7 +202,7 @@ class Save:
             if item.is_referrer:
                 continue
             parts = needed_by([item], known)
-            reason = self._reason_of_failure(parts, fetches, results)
+            reason = reason_of_failure(self.context, parts, fetches, results)
             if reason is None:
                 listed.append(item)
                 self._count_reused(parts, results)
@@ -218,32 +218,12 @@ class Save:
         if all(copy.status is Status.UP_TO_DATE for copy in copies):
             self.result.reused.add(image)
 
-    def _reason_of_failure(
-        self, parts: Sequence[ChosenImage], fetches: Fetches, results: Mapping[str, TaskResult]
-    ) -> str | None:
-        """Why an image, the first of ``parts``, is not whole. One whose signature is lacking is not."""
-        for part in parts:
-            reason = self._reason_of_part(part, fetches, results)
-            if reason is not None:
-                return reason if part is parts[0] else f"{part.image.reference}, which refers to it: {reason}"
-        return None
-
-    def _reason_of_part(self, part: ChosenImage, fetches: Fetches, results: Mapping[str, TaskResult]) -> str | None:
-        for platform in part.choice.platforms:
-            name = copy_tasks.copy_task_name(part.image, platform)
-            for each in (name, *fetches.tasks_of(name)):
-                if results[each].status is Status.FAILED:
-                    message = results[each].message
-                    return f"{platform.platform}: {message}" if platform.platform.is_known else message
-            if not results[name].ok:
-                return "not tried"
-        result = results[copy_tasks.index_task_name(self.context, part.image)]
-        return None if result.ok else result.message or "not tried"
-
     # Act 3
 
     def pack(self) -> None:
         """Act 3. With ``verify``, what it leaves as it was is hashed again; what is damaged then is packed again."""
+        if self._bundle.gate:
+            gate.hold(self.context, self.result, self._run)
         self._before = self._earlier.references()
         self._pack()
         if self.result.repacked:

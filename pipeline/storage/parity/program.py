@@ -9,8 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core import process
@@ -20,7 +19,6 @@ from pipeline.storage.parity.shape import Shape
 
 MEMORY = 1024
 """MiB that par2 may take: the more, the seldomer it reads the archive again."""
-_POLL = 0.05
 _AVAILABLE = re.compile(r"You have (\d+) out of (\d+) data blocks available")
 _NEEDED = re.compile(r"You need (\d+) more recovery blocks")
 _OK = 0
@@ -89,19 +87,5 @@ def _last(said: str) -> str:
 
 def _run(interruption: Interruption, *arguments: str) -> tuple[int, str]:
     """Exit code, and what it said. Raises Interrupted, and then it is killed."""
-    said: list[bytes] = []
-
-    def reads(read: Callable[[], bytes]) -> threading.Thread:
-        thread = threading.Thread(target=lambda: said.append(read()), daemon=True)
-        thread.start()
-        return thread
-
-    with process.running([require(), *arguments]) as running:
-        assert running.stdout is not None and running.stderr is not None
-        threads = [reads(running.stdout.read), reads(running.stderr.read)]
-        while running.poll() is None:
-            interruption.wait(_POLL)
-            interruption.check()
-        for thread in threads:
-            thread.join()
-    return running.returncode, b"\n".join(said).decode(errors="replace").replace("\r", "\n")
+    done = process.run_until([require(), *arguments], interruption)
+    return done.code, (done.out + b"\n" + done.err).decode(errors="replace").replace("\r", "\n")
