@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 
 from pipeline.cli import go_flags
 from pipeline.cli.go_flags import Given, HelpWanted
@@ -100,7 +101,9 @@ class Command:
         from pipeline.ui.terminal import start_logging
 
         is_debug = "debug" in names and given.switch("debug")
-        start_logging(is_debug, given.text("log-format") if "log-format" in names else "text")
+        file = Path(given.text("log-file")).absolute() if "log-file" in names and given.text("log-file") else None
+        is_quiet = "quiet" in names and given.switch("quiet")
+        start_logging(is_debug, given.text("log-format") if "log-format" in names else "text", file=file, quiet=is_quiet)
 
 
 def examples_text(examples: Sequence[str]) -> str:

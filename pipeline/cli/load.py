@@ -14,8 +14,10 @@ from pipeline.cli import input_files
 from pipeline.cli.arguments import (
     ACCESS,
     DEBUG,
+    LOG_FILE,
     LOG_FORMAT,
     PROGRESS,
+    QUIET,
     REQUIRE_SLIP,
     chosen,
     print_lines,
@@ -53,7 +55,13 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
                 locks.lock_load(options.lock_file, wait=given.switch("wait"), sleep=interruption.sleep),
                 locks.reading(options.source, sleep=interruption.sleep),
             ):
-                return _load(Load(options, interruption), options, given.text("progress"), given.switch("dry-run"))
+                return _load(
+                    Load(options, interruption),
+                    options,
+                    given.text("progress"),
+                    dry_run=given.switch("dry-run"),
+                    is_quiet=given.switch("quiet"),
+                )
         except ImageToolsError:
             if not interruption.requested:
                 raise
@@ -74,7 +82,9 @@ BODY = Body(
         Flag("f", "", "load only the images in this list file", place="file", adds_up=True, long="file"),
         Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
         *rows("jobs"),
+        LOG_FILE,
         LOG_FORMAT,
+        QUIET,
         REQUIRE_SLIP,
         Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file", long="failed-list"),
         PROGRESS,
@@ -136,7 +146,7 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
     )
 
 
-def _load(load: Load, options: LoadOptions, mode: str, dry_run: bool) -> int:
+def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quiet: bool) -> int:
     load.open()
     with show_progress(mode, load.context.tracker.snapshot):
         load.check()
@@ -149,7 +159,8 @@ def _load(load: Load, options: LoadOptions, mode: str, dry_run: bool) -> int:
         return EXIT_SOME_FAILED if load.result.failures else EXIT_OK
     load.finish()
     result = load.result
-    print_lines(*_lines(result, options))
+    if result.failures or not is_quiet:
+        print_lines(*_lines(result, options))
     if not result.loaded:
         return EXIT_COULD_NOT
     return EXIT_SOME_FAILED if result.failures else EXIT_OK

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli import input_files
-from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen, print_lines
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen, print_lines
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
@@ -114,7 +114,8 @@ def _mirror(
         mode = given.text("progress")
         run = Mirror(options, interruption, save_output.announce, lambda tracker: show_progress(mode, tracker.snapshot))
         result = run.run()
-    print_lines(*_lines(result, options))
+    if result.failures or not given.switch("quiet"):
+        print_lines(*_lines(result, options))
     if not result.brought and not result.there:
         return EXIT_COULD_NOT
     return EXIT_SOME_FAILED if result.failures else EXIT_OK
@@ -152,7 +153,9 @@ BODY = Body(
         input_files.PROBABLE,
         PROJECT,
         Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
+        LOG_FILE,
         LOG_FORMAT,
+        QUIET,
         PROGRESS,
         Flag("repo-type", "", "repository type, can be 'harbor': missing projects are made", choices=("harbor",)),
         Flag("wait", False, "wait while another run uses the cache"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cli import input_files
-from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen
 from pipeline.cli.go_flags import Given
 from pipeline.cli.input_files import STANDARD_INPUT
 from pipeline.config import bundle_maker, digest_lock
@@ -41,7 +41,9 @@ SAVE_FLAGS: tuple[Flag, ...] = (
     Flag("gate-version", "", "what the gate's verdicts depend on, e.g. the date of its database; another one asks again"),
     Flag("lock", False, "write the digests that were saved to a lock file beside the definition or list"),
     Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
+    LOG_FILE,
     LOG_FORMAT,
+    QUIET,
     PROGRESS,
     Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'", place="file"),
     Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),

@@ -12,7 +12,7 @@ from pipeline.acts.save.tasks import SaveContext
 from pipeline.config import digest_lock
 from pipeline.config.digest_lock import LockedImage, LockedPlatform
 from pipeline.core.bundle import BundleImage, Referrer
-from pipeline.core.log import log
+from pipeline.core.log import PLAN, log
 from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.steps import tar
 from pipeline.steps.chosen import ChosenImage
@@ -22,7 +22,7 @@ from pipeline.ui.report import collect
 
 def announce(order: plan.Plan, needs: Sequence[plan.Need]) -> None:
     """One line of the log, before anything is fetched."""
-    log.info("%s", terminal.plan_line(order, needs))
+    log.info("%s", terminal.plan_line(order, needs), extra=PLAN)
 
 
 def print_plan(result: SaveResult, order: plan.Plan, needs: Sequence[plan.Need]) -> None:

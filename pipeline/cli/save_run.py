@@ -49,8 +49,10 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
             save_output.write_lock(run.context, run.result)
         if options.report is not None:
             save_output.write_report(run, options.report)
-        save_output.print_summary(run, options.report, how_to_go_on(options, given))
-    return _exit_code(run)
+        code = _exit_code(run)
+        if code != EXIT_OK or not given.switch("quiet"):
+            save_output.print_summary(run, options.report, how_to_go_on(options, given))
+    return code
 
 
 def _plan(run: Save, options: SaveOptions) -> int:

@@ -33,6 +33,24 @@ def subject() -> Subject:
     return _subject.get() or Subject()
 
 
+@dataclass(frozen=True)
+class Done:
+    """An image is finished: what a person is told of it, once, while rows show the rest. Sizes in bytes."""
+
+    name: str
+    platforms: tuple[str, ...]
+    size: int
+
+
+def log_done(done: Done) -> None:
+    """For who watches; the log has lines of its own about each step."""
+    log.info("%s", done.name, extra={"done": done})
+
+
+PLAN = {"is_for_all": True}
+"""``extra`` of a line that is shown above live rows, too."""
+
+
 @contextlib.contextmanager
 def about(m_id: int, img_id: int = 0, task: str = "", image: str = "") -> Iterator[None]:
     token = _subject.set(Subject(m_id, img_id, task, image))

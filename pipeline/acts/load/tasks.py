@@ -17,7 +17,7 @@ from pipeline.acts.actions import Actions
 from pipeline.acts.engine import AFTER, TaskDict
 from pipeline.acts.progress import Tracker
 from pipeline.core.errors import ContentError
-from pipeline.core.log import log
+from pipeline.core.log import Done, log, log_done
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage
 from pipeline.registry.distribution import Distribution
@@ -159,4 +159,5 @@ def _push(context: LoadContext, pusher: Pusher, target: Reference, image: Bundle
     context.there.add(target)
     size, seconds = context.blob_source.sent(closure) - before, time.monotonic() - started
     context.tracker.credit(f"push:{target}", size)
+    log_done(Done(str(target), (), size))
     log.info("pushed %s: %s bytes, %.1f s", target, f"{size:,}", seconds, extra={"bytes": size, "seconds": round(seconds, 3)})

@@ -17,7 +17,7 @@ from pipeline.acts.engine import PAUSED, TaskDict, unchanged
 from pipeline.acts.save.tasks import SaveContext, is_paused
 from pipeline.core import files
 from pipeline.core.bundle import BundleImage
-from pipeline.core.log import log
+from pipeline.core.log import Done, log, log_done
 from pipeline.core.oci import SCHEMA1_TYPES, Descriptor, Digest
 from pipeline.registry.skopeo.client import bytes_below
 from pipeline.steps import copy, index
@@ -100,7 +100,7 @@ def copy_tasks(context: SaveContext, chosen: ChosenImage, fetches: Fetches = NO_
             ],
         }
     name = index_task_name(context, image)
-    write = partial(index.write_index, context.cache, context.state, image, choice)
+    write = partial(_write_index, context, chosen)
     yield {
         "basename": "index",
         "name": name.removeprefix("index:"),
@@ -117,6 +117,16 @@ def copy_tasks(context: SaveContext, chosen: ChosenImage, fetches: Fetches = NO_
             partial(index.is_current, context.cache, context.state, image, choice),
         ],
     }
+
+
+def _write_index(context: SaveContext, chosen: ChosenImage) -> None:
+    """The last step of act 2 of an image, which is whole then."""
+    image, choice = chosen.image, chosen.choice
+    index.write_index(context.cache, context.state, image, choice)
+    if not chosen.is_referrer:
+        sizes = {blob.digest: blob.size for closure in chosen.closures for blob in closure}
+        platforms = tuple(str(each.platform.architecture or each.platform) for each in choice.platforms)
+        log_done(Done(image.text, platforms, sum(sizes.values())))
 
 
 def copy_task_name(image: BundleImage, platform: PlatformImage) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.core.log import log
+from pipeline.ui.terminal.log_lines import handler
 from pipeline.ui.terminal.text import bytes_text, duration_text
 
 if TYPE_CHECKING:  # which brings doit, and help needs none
@@ -33,6 +34,8 @@ Look = Callable[[], "Snapshot"]
 @contextlib.contextmanager
 def show_progress(mode: str, look: Look) -> Iterator[None]:
     """Show progress during the block. ``auto`` draws rows on a terminal that can, and writes lines elsewhere."""
+    if handler.is_quiet:
+        mode = "none"
     if mode == "auto":
         mode = "rich" if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb" else "plain"
     if mode == "rich":

@@ -8,6 +8,7 @@ its tables take five times as long.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.acts.progress import Row, Snapshot
+from pipeline.core.log import log
 from pipeline.ui.terminal.log_lines import handler
 from pipeline.ui.terminal.progress import SHOW_CURSOR, Look, Rate, amounts, counts, notice
 from pipeline.ui.terminal.text import bytes_text, harmless
@@ -47,6 +49,7 @@ def rows(look: Look) -> Iterator[None]:
     thread = threading.Thread(target=refresh, daemon=True)
     before, handler.print_line = handler.print_line, screen.print_line
     notice.shown_by_rows = True
+    handler.is_beside_rows = not log.isEnabledFor(logging.DEBUG)
     try:
         thread.start()
         yield
@@ -54,6 +57,7 @@ def rows(look: Look) -> Iterator[None]:
         over.set()
         thread.join()
         handler.print_line = before
+        handler.is_beside_rows = False
         notice.shown_by_rows = False
         screen.close()
 
@@ -79,7 +83,7 @@ class _Screen:
     def print_line(self, line: str) -> None:
         """A log line, above the rows."""
         with self._lock:
-            text = Text(line, style=_STYLES.get(line[20:25].strip(), ""))
+            text = Text(line, style="green" if line.startswith("✓") else _STYLES.get(line[20:25].strip(), ""))
             self._write(self._erased() + self._ansi(text) + "\n" + self._drawn)
 
     def close(self) -> None:

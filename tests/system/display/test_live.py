@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
 from tests.support.proxy import FaultProxy, Stall
-from tests.support.push import PushedImage
+from tests.support.push import PushedImage, push
 from tests.support.registry import Registry
+from tests.support.run import run
 from tests.system.display.screen import Terminal
 from tests.system.save.conftest import work  # noqa: F401
 from tests.system.save.saving import ARCHIVE, PLAIN, write_list
@@ -87,3 +90,43 @@ def test_no_rows_where_none_are_wanted(mode: str, proxy: FaultProxy, listed: str
         assert terminal.wait(proxy.release) == 0
     assert "\x1b[2K" not in terminal.raw
     assert "\x1b[?25l" not in terminal.raw
+
+
+@pytest.fixture
+def several(registry: Registry) -> str:
+    """A list of twelve images, and one that nobody has."""
+    names = []
+    for number in range(12):
+        both = (image(f"linux/{arch}", [layer(f"display/{number}/{arch}")]) for arch in ("amd64", "arm64"))
+        push(registry, f"display/app{number}", "v1", index(*both))
+        names.append(f"{registry.host}/display/app{number}:v1")
+    names.insert(1, f"{registry.host}/display/gone:v1")
+    Path("several.txt").write_text("".join(f"{name}\n" for name in names))
+    return "several.txt"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_each_image_is_one_line_above_the_rows(several: str, registry: Registry, columns: int) -> None:
+    with Terminal("save", "-f", several, PLAIN, "-j", "4", "-log-file", "all.log", columns=columns) as terminal:
+        assert terminal.wait() == 1
+    screen = "".join(terminal.lines)
+    done = re.findall(rf"✓ \[M_ID:(\d+)\] {registry.host}/display/app\d+:v1  amd64 arm64  \d+\.\d kB", screen)
+    assert sorted(map(int, done)) == [1, *range(3, 14)]
+    assert " INFO  copying " not in screen and " INFO  copied " not in screen
+    assert f"ERROR [M_ID:2] {registry.host}/display/gone:v1: not found" in screen
+    whole = Path("all.log").read_text()
+    assert whole.count(" INFO  [M_ID:") >= 48 and "✓" not in whole and "ERROR [M_ID:2]" in whole
+
+
+def test_quiet_says_what_failed_and_nothing_else(several: str) -> None:
+    failed = run("save", "-f", several, PLAIN, "-quiet")
+    assert "INFO" not in failed.stderr and "ERROR [M_ID:2]" in failed.stderr and "failed 1" in failed.stdout
+    Path(several).write_text(Path(several).read_text().replace("gone", "app0"))
+    fine = run("save", "-f", several, PLAIN, "-quiet", "-force")
+    assert (fine.code, fine.stdout, fine.stderr) == (0, "", "")
+
+
+def test_debug_shows_the_whole_log(several: str) -> None:
+    with Terminal("save", "-f", several, PLAIN, "-debug", columns=200) as terminal:
+        assert terminal.wait() == 1
+    assert " INFO  [M_ID:1] [IMG_ID:1] copied " in "".join(terminal.lines)
