@@ -52,6 +52,12 @@ class Summary:
     """What else to know of a run that is not complete."""
 
 
+_BY_KIND = frozenset(("not found", "access denied"))
+"""What follows only repeats the name."""
+_STAYS = ("not found", "access denied", "bad certificate", "refused by")
+AS_IT_IS = "These fail again until they are put right: names in the list, logins, certificates."
+
+
 def plan_line(plan: Plan, found: Sequence[Need]) -> str:
     """The plan in one line, for the log."""
     what = [_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob")]
@@ -92,25 +98,47 @@ def print_lost(lost: Mapping[BundleImage, Sequence[Referrer]]) -> None:
 
 
 def print_failures(failures: Mapping[BundleImage, str]) -> None:
-    """Each image with its reason; those with one reason together, where they are many."""
-    by_reason: dict[str, list[str]] = {}
+    """Each image with its reason; those that failed alike together, by registry and kind, with what to do said once."""
+    groups: dict[tuple[str, str], list[BundleImage]] = {}
     for image, reason in failures.items():
-        by_reason.setdefault(reason, []).append(image.text)
+        groups.setdefault(_alike(image, reason), []).append(image)
     shown = 0
-    for reason, names in by_reason.items():
+    for (head, rest), images in groups.items():
         if shown >= MAX_FAILURES:
             print(f"  and {len(failures) - shown} more")
             return
-        text = harmless(reason).replace("\n", "\n      ")
-        if len(names) <= FEW:
-            for name in names:
-                print(f"  {styled(name, 'bold')}: {text}")
+        text = harmless(rest).replace("\n", "\n      ")
+        if head and len(images) > 1:
+            print(f"  {styled(head, 'bold')} ({len(images)}):{text}")
+            _print_names(images)
+        elif len(images) <= FEW:
+            for image in images:
+                reason = harmless(failures[image]).replace("\n", "\n      ")
+                print(f"  {styled(image.text, 'bold')}: {reason}")
         else:
-            print(f"  {styled(f'{len(names)} images', 'bold')}: {text}")
-            print(*(f"      {name}" for name in names[:MAX_NAMES]), sep="\n")
-            if len(names) > MAX_NAMES:
-                print(f"      and {len(names) - MAX_NAMES} more")
-        shown += len(names)
+            print(f"  {styled(f'{len(images)} images', 'bold')}: {text}")
+            _print_names(images)
+        shown += len(images)
+
+
+def _alike(image: BundleImage, reason: str) -> tuple[str, str]:
+    """What failures have in common: of some kinds the kind, the registry and the tip, as the rest only repeats the name."""
+    message, _, tip = reason.partition("\nTIP: ")
+    kind = message.partition(": ")[0]
+    if kind in _BY_KIND:
+        return f"{kind} on {image.source.registry}", f"\nTIP: {tip}" if tip else ""
+    return "", reason
+
+
+def _print_names(images: Sequence[BundleImage]) -> None:
+    print(*(f"      {harmless(image.text)}" for image in images[:MAX_NAMES]), sep="\n")
+    if len(images) > MAX_NAMES:
+        print(f"      and {len(images) - MAX_NAMES} more")
+
+
+def _may_help(failures: Mapping[BundleImage, str]) -> bool:
+    """Whether the same command may do better: names, logins, certificates and refusals stay as they are."""
+    return any(not reason.startswith(_STAYS) for reason in failures.values())
 
 
 def print_summary(summary: Summary) -> None:
@@ -145,7 +173,7 @@ def print_summary(summary: Summary) -> None:
     for text, tip in summary.advice:
         print(f"{harmless(text)}\n  TIP: {harmless(tip)}")
     if summary.failures:
-        print(summary.how_to_go_on)
+        print(summary.how_to_go_on if _may_help(summary.failures) else AS_IT_IS)
     elif not summary.kept:
         source = shlex.quote(_shown(bundle.output.destination))
         print(f"next, on the other side: {styled(f'image-tools load -s {source} -d REGISTRY', 'bold')}")

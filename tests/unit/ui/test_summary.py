@@ -169,3 +169,17 @@ def test_who_worked_when() -> None:
 )
 def test_words_for_what_refers_to_an_image(artifact_type: str, predicate: str, word: str) -> None:
     assert kind_text(artifact_type, predicate) == word
+
+
+def test_what_fails_by_name_is_grouped_and_not_to_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    def image(name: str) -> BundleImage:
+        (line,) = image_list.parse(name.encode(), "list.txt")
+        return bundle.image(line, 1, "", PlatformFilter())
+
+    missing = {image(f"r.io/a/b:{number}"): f"not found: the registry has no r.io/a/b:{number}" for number in range(7)}
+    denied = {image(f"q.io/a/b:{number}"): f"access denied: to a/b:{number}\nTIP: log in" for number in range(2)}
+    terminal.print_failures({**missing, **denied})
+    assert capsys.readouterr().out.splitlines() == [
+        *("  not found on r.io (7):", *(f"      r.io/a/b:{number}" for number in range(5)), "      and 2 more"),
+        *("  access denied on q.io (2):", "      TIP: log in", "      q.io/a/b:0", "      q.io/a/b:1"),
+    ]
