@@ -25,6 +25,7 @@ LIST = Flag("f", "", "image list file", place="file", adds_up=True, long="file")
 LOG_FILE = Flag("log-file", "", "write the whole log to this file, too", place="file")
 QUIET = Flag("quiet", False, "print warnings, errors and what failed, and nothing else")
 LOG_FORMAT = Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'", choices=terminal.FORMATS)
+ONLY = Flag("only", "", "only the images that this pattern names, e.g. 'rancher/*'", adds_up=True)
 REQUIRE_SLIP = Flag("require-slip", "", "demand a slip, signed by one in this file (ssh-keygen, ALLOWED SIGNERS)", place="file")
 PROGRESS = Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'", choices=terminal.MODES)
 

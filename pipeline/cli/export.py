@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.cli import input_files
-from pipeline.cli.arguments import DEBUG, one_source, print_lines, source
+from pipeline.cli.arguments import DEBUG, ONLY, one_source, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
@@ -15,6 +15,7 @@ from pipeline.config.flag import Flag, either
 from pipeline.core import bundle
 from pipeline.core.errors import EXIT_OK, InputError, UsageError
 from pipeline.core.interruption import Interruption
+from pipeline.core.reference import matches
 from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.export import Export, Exporter, Target
 from pipeline.storage import locks
@@ -63,6 +64,10 @@ def _place(given: Given) -> Path:
 def _chosen(given: Given, contents: Contents, saved: Path) -> list[BundledImage]:
     """The images that -f names, or all; what refers to them is for registries. Raises InputError."""
     images = [image for image in contents.bundled if image.subject is None]
+    if patterns := given.texts("only"):
+        images = [image for image in images if matches(image.reference, patterns)]
+        if not images:
+            raise InputError([f"{saved} holds no image that is called {' or '.join(patterns)}"])
     if not given.texts("f"):
         return images
     wanted = {line.reference for line in input_files.read(given.texts("f"), input_files.reading_options(given)).lines}
@@ -89,6 +94,7 @@ BODY = Body(
         Flag("f", "", "export only the images in this list file", place="file", adds_up=True, long="file"),
         *input_files.READING_FLAGS,
         Flag("for", "", f"what imports it, can be {either(*map(repr, _TARGETS))}", choices=_TARGETS),
+        ONLY,
         Flag("os", "", "operating system list of images, separate with ','"),
     ),
     about="""

@@ -16,6 +16,7 @@ from pipeline.cli.arguments import (
     DEBUG,
     LOG_FILE,
     LOG_FORMAT,
+    ONLY,
     PROGRESS,
     QUIET,
     REQUIRE_SLIP,
@@ -84,6 +85,7 @@ BODY = Body(
         *rows("jobs"),
         LOG_FILE,
         LOG_FORMAT,
+        ONLY,
         QUIET,
         REQUIRE_SLIP,
         Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file", long="failed-list"),
@@ -143,6 +145,7 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
         only=_only(lists) if lists else None,
         list_files=tuple(absolute(name, Path.cwd(), "f") for name in lists),
         slip_signers=slip_signers(given),
+        patterns=given.texts("only"),
     )
 
 

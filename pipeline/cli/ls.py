@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pipeline.cli.arguments import DEBUG, JSON, one_source, print_json, print_lines
 from pipeline.cli.command import Body
@@ -15,9 +16,10 @@ from pipeline.ui.terminal import bytes_text, kind_text, referrers_text
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
-    source = one_source(operands, "ls")
+    # A second archive is a mistake, and no pattern.
+    source = one_source(operands if any(Path(each).is_file() for each in operands[1:]) else operands[:1], "ls")
     with locks.reading(source):
-        listing = make_listing(open_contents(source))
+        listing = make_listing(open_contents(source), operands[1:])
     if given.switch("json"):
         print_json(listing.to_json())
     else:
@@ -30,9 +32,9 @@ BODY = Body(
     flags=(DEBUG, JSON),
     about="""
 image-tools ls SOURCE lists the images in SOURCE: an archive, volumes (the name of one, or what
-they have in common), or a folder. Nothing is unpacked.
+they have in common), or a folder. Nothing is unpacked. Patterns choose images.
 """,
-    examples=("image-tools ls saved-images.tar.gz", "image-tools ls saved-images.tar.gz -json"),
+    examples=("image-tools ls saved-images.tar.gz", "image-tools ls saved-images.tar.gz 'rancher/*' -json"),
     takes_files=True,
 )
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest
@@ -105,6 +107,14 @@ def parse(text: str) -> Reference:
     if len(repository) > MAX_REPOSITORY_LENGTH:
         raise InputError([f"the name is longer than {MAX_REPOSITORY_LENGTH} characters"])
     return Reference(registry, repository, tag, digest)
+
+
+def matches(reference: Reference, patterns: Iterable[str]) -> bool:
+    """Whether any pattern (``rancher/*``, ``nginx``, ``*:v2.9.*``) is a name of it, with or without registry and tag."""
+    short = reference.repository.removeprefix("library/")
+    end = f":{reference.tag}" if reference.tag else f"@{reference.digest}"
+    names = [f"{name}{each}" for name in (reference.name, reference.repository, short) for each in ("", end)]
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in (*names, str(reference)))
 
 
 def is_tag(text: str) -> bool:

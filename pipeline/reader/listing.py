@@ -7,13 +7,15 @@ of 100 GB is listed as fast as a small one.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.core import oci
-from pipeline.core.errors import ContentError
+from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest, Manifest
+from pipeline.core.reference import matches
 from pipeline.reader.contents import BundledImage, Contents, PlatformEntry
 
 PREDICATE = "dev.sigstore.bundle.predicateType"
@@ -90,12 +92,20 @@ class Listing:
         }
 
 
-def make_listing(contents: Contents) -> Listing:
-    """Images in the order of the source. What cannot be read is told, not raised."""
-    found = [_look_at(contents, image) for image in contents.families]
+def make_listing(contents: Contents, patterns: Sequence[str] = ()) -> Listing:
+    """Images in the order of the source, those that ``patterns`` name. What cannot be read is told, not raised.
+
+    Raises InputError for patterns that name no image.
+    """
+    families = {
+        image: family for image, family in contents.families.items() if not patterns or matches(image.reference, patterns)
+    }
+    if patterns and not families:
+        raise InputError([f"{contents.store.place} holds no image that is called {' or '.join(patterns)}"])
+    found = [_look_at(contents, image) for image in families]
     users = Counter(digest for _, sizes in found for digest in sizes)
     sizes = {digest: size for _, closure in found for digest, size in closure.items()}
-    along = {held for family in contents.families.values() for held in family}
+    along = {held for family in families.values() for held in family}
     for held in sorted(along, key=lambda held: held.m_id):
         closure = _sizes(contents, held)
         users.update(closure.keys())

@@ -26,7 +26,7 @@ from pipeline.core.errors import ArchiveError, ContentError, InputError, UsageEr
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
-from pipeline.core.reference import Reference
+from pipeline.core.reference import Reference, matches
 from pipeline.reader import unpack
 from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.serve import RegistryServer
@@ -66,6 +66,8 @@ class LoadOptions:
     harbor: HarborOptions | None = None
     only: frozenset[Reference] | None = None
     list_files: tuple[Path, ...] = ()
+    patterns: tuple[str, ...] = ()
+    """Names of images, with ``*`` (``-only``)."""
     slip_signers: Path | None = None
     """Who may have signed the slip that is demanded (``-require-slip``)."""
     names: Mapping[Reference, Reference] = field(default_factory=dict)
@@ -218,7 +220,7 @@ class Load:
 
     def _choose_targets(self) -> dict[Reference, BundledImage]:
         """Each image's target. Two images that would get one name, and are not the same, cannot both have it."""
-        held = self.context.blob_source.contents.bundled if self._options.only is None else self._chosen(self._options.only)
+        held = self._chosen()
         targets: dict[Reference, BundledImage] = {}
         for image in held:
             target = self._target(image)
@@ -231,13 +233,21 @@ class Load:
                 self.result.failures[str(image.reference)] = str(problem)
         return targets
 
-    def _chosen(self, only: frozenset[Reference]) -> Iterable[BundledImage]:
-        """What the list names, with what refers to it, in the options of the source."""
-        contents = self.context.blob_source.contents
-        lacking = sorted(str(name) for name in only - {image.reference for image in contents.bundled})
+    def _chosen(self) -> Iterable[BundledImage]:
+        """What the list and the patterns name, with what refers to it, in the order of the source. Raises InputError."""
+        contents, only, patterns = self.context.blob_source.contents, self._options.only, self._options.patterns
+        if only is None and not patterns:
+            return contents.bundled
+        lacking = sorted(str(name) for name in (only or frozenset()) - {image.reference for image in contents.bundled})
         if lacking:
             raise InputError([f"{self._options.source} does not hold {name}" for name in lacking])
-        chosen = {image for image in contents.bundled if image.reference in only}
+        chosen = {
+            image
+            for image in contents.bundled
+            if image.reference in (only or ()) or (image.subject is None and matches(image.reference, patterns))
+        }
+        if not chosen:
+            raise InputError([f"{self._options.source} holds no image that is called {' or '.join(patterns)}"])
         chosen |= {member for image, family in contents.families.items() if image in chosen for member in family}
         return sorted(chosen, key=lambda image: image.m_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.registry import RegistryFactory
 from tests.system.load.loading import Bundle, command, json_of
 
 
@@ -49,7 +50,7 @@ def test_for_people(small: Bundle) -> None:
     assert "3 images, 6 image/arches, 24 blobs, " in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["-json"], ["a", "b"], ["-j", "a"], ["~nobody-of-that-name/a"]])
+@pytest.mark.parametrize("arguments", [["-json"], ["-j", "a"], ["~nobody-of-that-name/a"]])
 def test_bad_usage(arguments: list[str]) -> None:
     assert command("ls", *arguments).code == 2
 
@@ -65,3 +66,20 @@ def test_the_commands_are_known() -> None:
     result = command("help")
     for name in ("load", "ls", "verify", "serve"):
         assert f"image-tools {name} " in result.stdout
+
+
+def test_patterns_choose(small: Bundle, fresh_registry: RegistryFactory) -> None:
+    name = small.images["shared-one"].reference
+    repository = name.split("/", 1)[1].rpartition(":")[0]
+    for pattern in (repository, f"{repository}:*", "*/shared-on?:v1", name):
+        assert [each["reference"] for each in json_of("ls", small.path, pattern)["images"]] == [name], pattern
+    assert len(json_of("ls", small.path, "*shared-*", "*docker-list*")["images"]) == 3
+    none = command("ls", small.path, "nobody/*")
+    assert (none.code, none.stdout) == (2, "") and "holds no image that is called nobody/*" in none.stderr
+
+    target = fresh_registry()
+    result = command("load", small.path, "-d", target.host, "-tls-verify=false", "-only", "*shared-*", "-o", "failed.txt")
+    assert result.code == 0 and "loaded 2 of 2 images" in result.stdout
+    assert command("ls", small.path, small.path).code == 2, "one archive at a time"
+    refused = command("load", small.path, "-d", target.host, "-tls-verify=false", "-only", "nobody/*")
+    assert refused.code == 2 and "holds no image that is called nobody/*" in refused.stderr

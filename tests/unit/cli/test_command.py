@@ -48,7 +48,7 @@ def test_flags_stand_before_and_after_what_they_are_about(capsys: pytest.Capture
         (["frobnicate"], "there is no command 'frobnicate'\nTIP: see 'image-tools help'\n"),
         (["man", "save"], "unexpected argument 'save'\nTIP: see 'image-tools man -h'"),
         (["ls"], "no archive or folder given\nTIP: see 'image-tools ls -h'"),
-        (["ls", "a", "b"], "one archive or folder at a time, not a and b\nTIP: see 'image-tools ls -h'"),
+        (["verify", "a", "b"], "one archive or folder at a time, not a and b\nTIP: see 'image-tools verify -h'"),
         (["save", "-j", "x"], '-j: invalid value "x": use a whole number or auto'),
         (["load", "-s", "a", "-d", "r.io", "-j", "0"], "-j: invalid value 0: use a number from 1 to 20"),
         (["verify", "a", "-registry", "r.io", "-j", "0"], "-j: invalid value 0: use a number from 1 to 20"),
