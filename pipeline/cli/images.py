@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from pipeline.cli import input_files
@@ -63,7 +64,7 @@ BODY = Body(
     about=f"""
 image-tools images FILE... prints the images that files name, as a list that 'save -f' reads; save
 takes the files themselves, too. '-' is standard input. Nothing is fetched. FILE is any of:
-{", ".join(FORMATS)}.
+{textwrap.fill(", ".join(FORMATS), 96)}.
 """,
     examples=(
         "image-tools images longhorn.yaml",
