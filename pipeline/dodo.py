@@ -32,8 +32,8 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Descriptor, Digest
 from pipeline.core.reference import Reference
 from pipeline.steps import split
-from pipeline.steps.choose import Choice
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.choose import Choice
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage import locks
 from pipeline.storage.records.packed import read_finished
 from pipeline.ui import terminal

@@ -18,7 +18,7 @@ from pipeline.core.bundle import BundleImage, PlatformFilter
 from pipeline.core.errors import ContentError, ImageToolsError, InputError
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.steps import copy
-from pipeline.steps.choose import choose
+from pipeline.steps.images.choose import choose
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import INDEX, LAYOUT_FILE, read_layout_index

@@ -27,7 +27,7 @@ from pipeline.core.reference import Reference
 from pipeline.reader.targets import reference_in_registry
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.presence import Presence
-from pipeline.steps.chosen import ChosenImage, needed_by
+from pipeline.steps.images.chosen import ChosenImage, needed_by
 
 Show = Callable[[Tracker], AbstractContextManager[None]]
 """Shows the progress of an act."""

@@ -12,13 +12,25 @@ from pipeline.cli.command import HELP, Command, examples_text
 from pipeline.core.errors import UsageError
 
 COMMANDS = (
-    Command("save", "[-f LIST] [IMAGE...]", "save images into one bundle", "save:BODY", ("pull", "download", "bundle", "copy")),
-    Command("images", "FILE...", "the images that files of any kind name", "images:BODY", ("find", "extract")),
-    Command("check", "LIST", "whether all of a list is there, and as it was", "check:BODY"),
     Command(
-        "mirror", "-f LIST -d REGISTRY", "from registry to registry, without a bundle", "mirror:BODY", ("sync", "replicate")
+        "save",
+        "[-f LIST] [IMAGE...]",
+        "save images into one bundle",
+        "save.command:BODY",
+        ("pull", "download", "bundle", "copy"),
     ),
-    Command("convert-list", "LIST -d REGISTRY", "a list with sources and destinations", "convert_list:BODY", ("convert",)),
+    Command("images", "FILE...", "the images that files of any kind name", "lists.images:BODY", ("find", "extract")),
+    Command("check", "LIST", "whether all of a list is there, and as it was", "lists.check:BODY"),
+    Command(
+        "mirror",
+        "-f LIST -d REGISTRY",
+        "from registry to registry, without a bundle",
+        "lists.mirror:BODY",
+        ("sync", "replicate"),
+    ),
+    Command(
+        "convert-list", "LIST -d REGISTRY", "a list with sources and destinations", "lists.convert_list:BODY", ("convert",)
+    ),
     Command("lock", "-f LIST", "what each image is today, without fetching it", "lock:BODY", ("pin", "freeze", "resolve")),
     Command("load", "SOURCE -d REGISTRY", "bring what was saved into a registry", "load:BODY", ("push", "import", "upload")),
     Command(

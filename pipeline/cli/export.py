@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, ONLY, one_source, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.lists import input_files
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag, either
 from pipeline.core import bundle

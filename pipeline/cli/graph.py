@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.cli.arguments import LIST, chosen
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
-from pipeline.cli.input_files import PROBABLE, READING_FLAGS
-from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
+from pipeline.cli.lists.input_files import PROBABLE, READING_FLAGS
+from pipeline.cli.save.options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS, SETTINGS, absolute
 from pipeline.core import files

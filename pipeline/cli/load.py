@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.acts.load.run import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
-from pipeline.cli import input_files
 from pipeline.cli.arguments import (
     ACCESS,
     DEBUG,
@@ -28,6 +27,7 @@ from pipeline.cli.arguments import (
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
+from pipeline.cli.lists import input_files
 from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag

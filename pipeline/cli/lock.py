@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
-from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
+from pipeline.cli.lists import input_files
+from pipeline.cli.save.options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag
 from pipeline.config.settings import rows
@@ -20,7 +20,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import SCHEMA1_TYPES
 
 if TYPE_CHECKING:
-    from pipeline.steps.chosen import ChosenImage
+    from pipeline.steps.images.chosen import ChosenImage
 
 _SETTINGS = rows(
     *("arch", "os", "source", "jobs", "cache", "authfile", "cert-dir", "tls-verify", "retry", "quota", "via"),
@@ -43,7 +43,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
 def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
     from pipeline.acts.save.run import Save  # here, as below: help shall not wait for doit
     from pipeline.acts.save.settle import settle
-    from pipeline.cli import save_output
+    from pipeline.cli.save import output as save_output
     from pipeline.registry.login import environment_login
     from pipeline.ui import terminal
 

@@ -20,7 +20,7 @@ from pipeline.core.errors import ContentError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import REF_NAME, SCHEMA1_TYPES, Descriptor, Digest, Manifest
 from pipeline.registry.skopeo.client import Skopeo
-from pipeline.steps.choose import PlatformImage
+from pipeline.steps.images.choose import PlatformImage
 from pipeline.steps.layout_copies import LayoutCopies
 from pipeline.storage.cache import SHARE, Cache
 from pipeline.storage.image_layout import (

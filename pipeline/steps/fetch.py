@@ -30,7 +30,7 @@ from pipeline.core.reference import Reference
 from pipeline.registry.blobs import WrongRange
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.retry import WrongBytes
-from pipeline.steps.choose import PlatformImage
+from pipeline.steps.images.choose import PlatformImage
 from pipeline.storage.cache import Cache
 
 CHUNK = 512 * 1024

@@ -20,7 +20,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import REF_NAME
 from pipeline.reader.serve import RegistryServer
 from pipeline.reader.serve.source import LayoutFolder
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import LAYOUT_FILE, OCI_LAYOUT

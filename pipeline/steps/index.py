@@ -13,7 +13,7 @@ from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.log import log
 from pipeline.core.oci import REF_NAME, Descriptor
-from pipeline.steps.choose import Choice
+from pipeline.steps.images.choose import Choice
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import INDEX, SOURCE_DIGEST, SUBJECT, layout_index, read_layout_index

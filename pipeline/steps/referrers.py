@@ -23,7 +23,7 @@ from pipeline.core.oci import Descriptor, Digest
 from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
 from pipeline.steps import resolve
-from pipeline.steps.choose import Choice
+from pipeline.steps.images.choose import Choice
 from pipeline.steps.manifest_source import ManifestSource
 from pipeline.storage.cache import Cache
 from pipeline.storage.records import referrers as referrers_record

@@ -14,7 +14,7 @@ from pipeline.core import oci
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
-from pipeline.steps.choose import Choice, choose
+from pipeline.steps.images.choose import Choice, choose
 from pipeline.steps.manifest_source import Gets, ManifestSource, in_cache
 from pipeline.storage.cache import Cache
 from pipeline.storage.records import resolved as resolved_record

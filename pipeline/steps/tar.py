@@ -18,8 +18,8 @@ from pipeline.core import files, oci
 from pipeline.core.bundle import DEFAULT_CACHE, BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Descriptor, Digest, Manifest
-from pipeline.steps.choose import PlatformImage
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.choose import PlatformImage
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage.archive import ArchiveLayout, Member
 from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
 from pipeline.storage.cache import SHARE, Cache

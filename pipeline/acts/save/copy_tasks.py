@@ -21,9 +21,9 @@ from pipeline.core.log import Done, log, log_done
 from pipeline.core.oci import SCHEMA1_TYPES, Descriptor, Digest
 from pipeline.registry.skopeo.client import bytes_below
 from pipeline.steps import copy, index
-from pipeline.steps.choose import PlatformImage
-from pipeline.steps.chosen import ChosenImage
 from pipeline.steps.fetch import Fetch, MissingBlob, missing_blobs
+from pipeline.steps.images.choose import PlatformImage
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage.image_layout import INDEX
 
 

@@ -9,7 +9,7 @@ from pipeline.acts.engine import TaskDict, TaskResult
 from pipeline.acts.save.result import SaveResult
 from pipeline.acts.save.tasks import SaveContext
 from pipeline.steps import gate
-from pipeline.steps.chosen import needed_by
+from pipeline.steps.images.chosen import needed_by
 
 Run = Callable[[Iterable[TaskDict]], Mapping[str, TaskResult]]
 

@@ -15,7 +15,7 @@ from pipeline.acts.save.tasks import SaveContext
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
 from pipeline.steps import compress, parity, sign, split, tar
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.chosen import ChosenImage
 
 ACT_3 = ("tar", "compress", "split", "parity", "sign")
 LAYOUT_VERSION = 2

@@ -15,7 +15,7 @@ from pipeline.core import disk
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem, UsageError
 from pipeline.core.oci import Descriptor, Digest
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage.archive import MAX_VOLUMES
 from pipeline.storage.cache import Cache
 from pipeline.storage.records.packed import Finished

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.acts.engine import Status, TaskResult
 from pipeline.acts.save.copy_tasks import Fetches, copy_task_name, index_task_name
 from pipeline.acts.save.tasks import SaveContext
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.chosen import ChosenImage
 
 
 def reason_of_failure(

@@ -14,7 +14,7 @@ from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError, ImageError, RegistryError
 from pipeline.core.log import log
 from pipeline.steps import probe, referrers, resolve
-from pipeline.steps.chosen import with_referrers
+from pipeline.steps.images.chosen import with_referrers
 from pipeline.storage.records import referrers as referrers_record
 
 Wanted = Sequence[tuple[SaveContext, BundleImage]]

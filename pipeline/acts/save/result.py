@@ -11,7 +11,7 @@ from pipeline.acts.save.tasks import SaveContext
 from pipeline.core import files, image_list
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ImageToolsError
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage import cache
 from pipeline.storage.records.packed import Finished
 

@@ -27,7 +27,7 @@ from pipeline.core.errors import DamagedBlobsError, EnvironmentProblem, ImageToo
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import about, log
 from pipeline.core.reference import Reference
-from pipeline.steps.chosen import ChosenImage, needed_by
+from pipeline.steps.images.chosen import ChosenImage, needed_by
 from pipeline.storage import locks, parity
 
 Announce = Callable[[plan.Plan, Sequence[plan.Need]], None]

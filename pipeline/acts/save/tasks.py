@@ -33,8 +33,8 @@ from pipeline.registry.quota import Quota, QuotaWatch
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.registry.throttle import RegistryPaused
 from pipeline.steps import compress, copy, resolve, split
-from pipeline.steps.choose import Choice
-from pipeline.steps.chosen import ChosenImage, one_list, with_referrers
+from pipeline.steps.images.choose import Choice
+from pipeline.steps.images.chosen import ChosenImage, one_list, with_referrers
 from pipeline.steps.layout_copies import LayoutCopies
 from pipeline.steps.manifest_source import ManifestSource
 from pipeline.storage import locks

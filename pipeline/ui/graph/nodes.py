@@ -20,7 +20,7 @@ from pipeline.core import files
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference
-from pipeline.steps.chosen import ChosenImage, needed_by
+from pipeline.steps.images.chosen import ChosenImage, needed_by
 from pipeline.storage.bundle_state import BundleState
 
 MAX_IMAGES = 40

@@ -15,8 +15,8 @@ from pipeline.acts.progress import Tracker
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError, ImageToolsError
 from pipeline.core.oci import Descriptor, Digest, Manifest
-from pipeline.steps.choose import PlatformImage
-from pipeline.steps.chosen import ChosenImage, needed_by
+from pipeline.steps.images.choose import PlatformImage
+from pipeline.steps.images.chosen import ChosenImage, needed_by
 from pipeline.steps.tar import image_entry, platform_entry
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache

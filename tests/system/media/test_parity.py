@@ -81,7 +81,7 @@ def test_any_volume_may_be_lost(registry: Registry, work: Path, read_only: Path)
 
 
 def test_a_thousand_sectors_may_be_lost(registry: Registry, work: Path, read_only: Path) -> None:
-    save(pushed(registry, "parity/sectors", 12_000_000), "-parity=10")
+    save(pushed(registry, "parity/sectors", 6_000_000), "-parity=10")
     files = burn(read_only)
     damaged = bytearray(files[NAME])
     for sector in random.Random(1).sample(range(len(damaged) // SECTOR), 1000):

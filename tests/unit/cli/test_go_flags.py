@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli import go_flags
 from pipeline.cli.go_flags import HelpWanted
-from pipeline.cli.save_options import SAVE_FLAGS
+from pipeline.cli.save.options import SAVE_FLAGS
 from pipeline.config.flag import Flag, Value
 from pipeline.core.errors import EXIT_USAGE, UsageError
 from tests.support.documented import SAVE_HELP

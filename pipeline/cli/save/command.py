@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.cli import save_options, signals
+from pipeline.cli import signals
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.save import options as save_options
 from pipeline.core.errors import EXIT_SIGNAL, ImageToolsError
 from pipeline.core.interruption import Interruption
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
     options = save_options.read(given, operands)
-    from pipeline.cli import save_run  # here: help, and what is wrong with flags and lists, shall not wait for doit
+    from pipeline.cli.save import bundle_run  # here: help, and what is wrong with flags and lists, shall not wait for doit
 
     interruption = Interruption()
     with signals.stopping(interruption):
         try:
-            return max(save_run.save_bundle(bundle, options, interruption, given) for bundle in options.bundles)
+            return max(bundle_run.save_bundle(bundle, options, interruption, given) for bundle in options.bundles)
         except ImageToolsError:
             if not interruption.requested:
                 raise
     print("\nimage-tools: interrupted; what was fetched is kept.", file=sys.stderr)
-    print(save_run.how_to_go_on(options, given), file=sys.stderr)
+    print(bundle_run.how_to_go_on(options, given), file=sys.stderr)
     return EXIT_SIGNAL + interruption.signum
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, JSON, print_json, print_lines
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.lists import input_files
 from pipeline.config.flag import Flag
 from pipeline.config.inputs import FORMATS, Certainty, Reading
 from pipeline.core import reference

@@ -19,8 +19,8 @@ from pipeline.core.errors import EXIT_SOME_FAILED, ContentError, PlatformError
 from pipeline.core.files import dump_json, dump_sealed
 from pipeline.core.oci import Descriptor, Digest, Platform
 from pipeline.core.oci.walk import MAX_DEPTH
-from pipeline.steps import choose as choice_module
-from pipeline.steps.choose import Choice, choose, slug
+from pipeline.steps.images import choose as choice_module
+from pipeline.steps.images.choose import Choice, choose, slug
 from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE
 from pipeline.storage.records import resolved as resolved_record

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen
 from pipeline.cli.go_flags import Given
-from pipeline.cli.input_files import STANDARD_INPUT
+from pipeline.cli.lists import input_files
+from pipeline.cli.lists.input_files import STANDARD_INPUT
 from pipeline.config import bundle_maker, digest_lock
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, absolute

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, LIST, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
+from pipeline.cli.lists import input_files
 from pipeline.config.flag import Flag
 from pipeline.config.settings import absolute
 from pipeline.core import files, reference

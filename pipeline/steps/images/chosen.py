@@ -12,7 +12,7 @@ from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.errors import ContentError, PlatformError
 from pipeline.core.oci import Descriptor
 from pipeline.core.reference import Reference
-from pipeline.steps.choose import Choice, PlatformImage, choose
+from pipeline.steps.images.choose import Choice, PlatformImage, choose
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.records import referrers as referrers_record

@@ -9,7 +9,7 @@ from types import FrameType
 
 from pipeline.acts.save.run import Save
 from pipeline.cli import signals
-from pipeline.cli.save_options import SaveOptions
+from pipeline.cli.save.options import SaveOptions
 from pipeline.core import bundle, image_list
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import InputError

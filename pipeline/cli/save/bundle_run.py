@@ -8,9 +8,10 @@ from dataclasses import replace
 from pipeline.acts.save import plan
 from pipeline.acts.save.run import Save
 from pipeline.acts.save.settle import settle
-from pipeline.cli import prompt, save_output
 from pipeline.cli.go_flags import Given
-from pipeline.cli.save_options import SaveOptions
+from pipeline.cli.save import output as save_output
+from pipeline.cli.save import prompt
+from pipeline.cli.save.options import SaveOptions
 from pipeline.core import disk
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED

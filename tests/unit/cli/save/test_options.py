@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.cli import go_flags
-from pipeline.cli.save_options import SAVE_FLAGS, SaveOptions, read
+from pipeline.cli.save.options import SAVE_FLAGS, SaveOptions, read
 from pipeline.config.flag import in_flags
 from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Output, parse_platforms, parse_size
 from pipeline.core.errors import EXIT_USAGE, InputError, UsageError

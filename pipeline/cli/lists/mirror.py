@@ -11,12 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen, print_lines
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
-from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
+from pipeline.cli.lists import input_files
+from pipeline.cli.save.options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import KEYS, rows
@@ -95,7 +95,7 @@ def _mirror(
 ) -> int:
     from pipeline.acts.load.run import HarborOptions  # here, as below: help shall not wait for doit
     from pipeline.acts.mirror import Mirror, MirrorOptions
-    from pipeline.cli import save_output
+    from pipeline.cli.save import output as save_output
 
     project = default_project(given)
     with ExitStack() as stack:

@@ -15,7 +15,7 @@ from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.log import PLAN, log
 from pipeline.core.oci import SCHEMA1_TYPES
 from pipeline.steps import tar
-from pipeline.steps.chosen import ChosenImage
+from pipeline.steps.images.chosen import ChosenImage
 from pipeline.ui import report, terminal
 from pipeline.ui.report import collect
 

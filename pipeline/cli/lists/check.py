@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.cli import input_files
 from pipeline.cli.arguments import DEBUG, JSON, LIST, chosen, print_json, print_lines, source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
-from pipeline.cli.save_options import BUNDLE, CONFIG, read_bundles, with_source
+from pipeline.cli.lists import input_files
+from pipeline.cli.save.options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.cli.signals import stopping
 from pipeline.config import digest_lock
 from pipeline.config.settings import KEYS, rows

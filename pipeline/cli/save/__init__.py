@@ -1,0 +1,1 @@
+"""``save``: flags become bundles, each is saved, and the result is told."""
