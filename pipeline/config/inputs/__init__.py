@@ -10,6 +10,7 @@ file that is none of these, or is broken, huge or hostile, raises one ``InputErr
 from __future__ import annotations
 
 from pipeline.config.inputs.finding import Certainty, Finding, Reading
-from pipeline.config.inputs.reader import FORMATS, Options, read, read_bytes
+from pipeline.config.inputs.options import Options
+from pipeline.config.inputs.reader import FORMATS, read, read_bytes
 
 __all__ = ["FORMATS", "Certainty", "Finding", "Options", "Reading", "read", "read_bytes"]

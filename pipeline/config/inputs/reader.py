@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.inputs import chart, compose, kubernetes, packagers, yaml_tree, zarf
-from pipeline.config.inputs.finding import Certainty, Finding, Findings, Reading
-from pipeline.config.inputs.yaml_tree import Mapping
+from pipeline.config.inputs.finding import Certainty, Finding, Reading
+from pipeline.config.inputs.options import Options
 from pipeline.core import image_list
 from pipeline.core.errors import InputError
 
@@ -30,22 +28,18 @@ _STRUCTURE = re.compile(r"---(\s.*)?$|[\"']?[\w./-]+[\"']?\s*:(\s.*)?$|- .*|[{\[
 """The first line of YAML or JSON; no line of a list looks so."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How some formats are read: values for charts, the flavor of zarf packages."""
-
-    values: tuple[Path, ...] = ()
-    flavor: str = ""
-
-
 def read(path: Path, name: str, options: Options | None = None) -> Reading:
     """A file or folder that messages call ``name``. Raises InputError."""
     options = options or Options()
     if path.is_dir():
-        return _folder(path, name, options)
+        from pipeline.config.inputs import structured  # here and below, as most lists are lists
+
+        return structured.read_folder(path, name, options)
     data = image_list.read(path, name)
     if data.startswith(_GZIP):
-        return Reading("Helm chart", tuple(chart.read_chart(path, name, options.values, _rendered)))
+        from pipeline.config.inputs import structured
+
+        return structured.read_chart(path, name, options)
     return read_bytes(data, name, options, path.parent)
 
 
@@ -65,15 +59,12 @@ def read_bytes(
             if len(error.problems) > MAX_BAD_LINES and not images:
                 raise _is_none_of_these(name, lines) from error
             raise
-    found = Findings(name)
-    formats = dict.fromkeys(
-        known
-        for root in yaml_tree.documents("\n".join(lines), name)
-        if isinstance(root, Mapping) and (known := _document(root, found, folder, options or Options()))
-    )
-    if not formats:
+    from pipeline.config.inputs import structured
+
+    reading = structured.read_text("\n".join(lines), name, options or Options(), folder)
+    if reading is None:
         raise _is_none_of_these(name, lines)
-    return Reading(" and ".join(formats), tuple(found.found))
+    return reading
 
 
 def _is_none_of_these(name: str, lines: Sequence[str]) -> InputError:
@@ -86,42 +77,6 @@ def is_structured(lines: Sequence[str]) -> bool:
     """Whether text is YAML or JSON rather than a list, by its first line that says something."""
     said = (line for line in lines if line.strip() and not line.lstrip().startswith(("#", "//", "%YAML")))
     return bool(_STRUCTURE.fullmatch(next(said, "").rstrip()))
-
-
-def _document(root: Mapping, found: Findings, folder: Path | None, options: Options) -> str:
-    """Read one document. What it was taken for; nothing where it is none of them."""
-    if zarf.is_package(root):
-        zarf.read(root, found, folder, options.flavor)
-        return "zarf package"
-    if (known := packagers.reader_of(root)) is not None:
-        name, reader = known
-        reader(root, found)
-        return name
-    if kubernetes.is_object(root):
-        kubernetes.read(root, found)
-        return "Kubernetes YAML"
-    if compose.is_compose(root):
-        compose.read(root, found, folder)
-        return "Compose"
-    return ""
-
-
-def _folder(path: Path, name: str, options: Options) -> Reading:
-    if (path / chart.CHART_FILE).is_file():
-        return Reading("Helm chart", tuple(chart.read_chart(path, name, options.values, _rendered)))
-    if chart.is_kustomization(path):
-        return Reading("kustomization", tuple(chart.read_kustomization(path, name, _rendered)))
-    tip = f"name its files: -f {name.rstrip('/')}/FILE"
-    what = f"Is a directory, with neither a {chart.CHART_FILE} nor a kustomization.yaml"
-    raise InputError([f"cannot read the image list {name}: {what}"], tip=tip)
-
-
-def _rendered(text: str, origin: str) -> Sequence[Finding]:
-    found = Findings(origin)
-    for root in yaml_tree.documents(text, origin):
-        if isinstance(root, Mapping) and kubernetes.is_object(root):
-            kubernetes.read(root, found)
-    return found.found
 
 
 def _is_image(line: str) -> bool:
