@@ -136,6 +136,8 @@ class BundleImage:
     locked_referrers: tuple[Referrer, ...] | None = None
     referrers: ArtifactTypes | None = None
     """What is to come along of all that refers to it; None for nothing."""
+    destination: str = ""
+    """What a list of mirrors calls it on the other side, without the tag."""
     about: Referrer | None = None
     """Of an "image" that refers to another one and came along."""
 
@@ -256,7 +258,13 @@ def images(lines: tuple[Line, ...], source: str, platforms: PlatformFilter) -> t
 def image(line: Line, m_id: int, source: str, platforms: PlatformFilter, referrers: ArtifactTypes | None = None) -> BundleImage:
     fetched_from = line.reference.at(reference.parse_source(source)) if source else line.reference
     return BundleImage(
-        reference=line.reference, source=fetched_from, platforms=platforms, text=line.text, m_id=m_id, referrers=referrers
+        reference=line.reference,
+        source=fetched_from,
+        platforms=platforms,
+        text=line.text,
+        m_id=m_id,
+        referrers=referrers,
+        destination=line.destination,
     )
 
 

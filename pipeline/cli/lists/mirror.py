@@ -48,7 +48,8 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
     if not destination:
         raise UsageError("-d is missing: the registry to mirror to", tip="see 'image-tools mirror -h'")
     registry = parse_source(destination)
-    (bundle, list_files), names = _bundle(given, operands), _names(given, registry)
+    bundle, list_files = _bundle(given, operands)
+    names = _names(bundle, registry)
     interruption = Interruption()
     with stopping(interruption):
         try:
@@ -73,16 +74,13 @@ def _bundle(given: Given, operands: tuple[str, ...]) -> tuple[Bundle, tuple[Path
     return bundles[0], list_files
 
 
-def _names(given: Given, registry: str) -> dict[Reference, Reference]:
+def _names(bundle: Bundle, registry: str) -> dict[Reference, Reference]:
     """What lists of mirrors (``SOURCE DEST TAG``) call images on the other side: in the registry of -d, whatever DEST names."""
-    names = given.texts("f")
-    if not names or input_files.STANDARD_INPUT in names:
-        return {}
-    found: dict[Reference, Reference] = {}
-    for line in input_files.read(names, input_files.reading_options(given)).lines:
-        if line.destination:
-            found[line.reference] = parse(f"{line.destination}:{line.reference.tag}").at(registry)
-    return found
+    return {
+        image.reference: parse(f"{image.destination}:{image.reference.tag}").at(registry)
+        for image in bundle.images
+        if image.destination
+    }
 
 
 def _mirror(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE
 from tests.support.images import image, index, layer
 from tests.support.push import push
 from tests.support.registry import Registry, RegistryFactory
+from tests.support.run import run
 from tests.system.bundles.helpers import image_tools
 from tests.system.load.harbor import Harbor
 
@@ -68,6 +70,12 @@ def test_lists_of_mirrors_name_the_destination(registry: Registry, fresh_registr
     assert image_tools(*command).code == EXIT_OK
     assert digest_at(there, "site/team/front") == digests["mirror/web"]
     assert "1 were there already" in image_tools(*command).stdout
+    Path("list.txt").write_text(f"{registry.host}/mirror/web anything.example.com/team/piped v1\n")
+    piped = run(
+        "-c", f"cat list.txt | {sys.executable} -m pipeline mirror -f - -d {there.host}/site -tls-verify=false", command=("sh",)
+    )
+    assert piped.code == EXIT_OK, piped
+    assert digest_at(there, "site/team/piped") == digests["mirror/web"], "a pipe can be read once only"
 
 
 def test_harbor_projects_are_made(registry: Registry, fresh_registry: RegistryFactory, work: Path) -> None:
