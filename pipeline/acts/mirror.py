@@ -18,7 +18,7 @@ from pipeline.acts.progress import Tracker
 from pipeline.acts.save import plan
 from pipeline.acts.save.run import Announce, Save
 from pipeline.acts.save.settle import settle
-from pipeline.core import files, image_list
+from pipeline.core import image_list
 from pipeline.core.bundle import Access, Bundle
 from pipeline.core.errors import RegistryError
 from pipeline.core.interruption import Interruption
@@ -90,7 +90,7 @@ class Mirror:
             self.result.failures = {image.text: reason for image, reason in save.result.failures.items()}
             if save.result.saved:
                 self._load()
-        self._write_failed_list()
+        image_list.write_failed(options.bundle.failed_list, self.result.failures, options.list_files)
         return self.result
 
     def _check_room(self, order: plan.Plan, needs: Sequence[plan.Need]) -> None:
@@ -151,10 +151,3 @@ class Mirror:
         self.result.there += [texts[name] for name in result.there if name in texts and name not in result.referrers]
         self.result.failures |= {texts.get(name, name): reason for name, reason in result.failures.items()}
         self.result.sent = result.sent
-
-    def _write_failed_list(self) -> None:
-        failed_list = self._options.bundle.failed_list
-        if self.result.failures:
-            files.write_atomic(failed_list, image_list.format_list(self.result.failures))
-        elif not any(files.same_file(failed_list, each) for each in self._options.list_files):
-            failed_list.unlink(missing_ok=True)

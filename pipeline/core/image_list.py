@@ -8,7 +8,7 @@ mark do not count. An image that is listed twice is kept once, at its first plac
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +122,14 @@ def _of_columns(columns: list[str]) -> tuple[str, str]:
 def format_list(texts: Iterable[str]) -> bytes:
     """A list in the very format that ``parse`` reads."""
     return "".join(f"{text}\n" for text in texts).encode()
+
+
+def write_failed(path: Path, texts: Collection[str], list_files: Iterable[Path]) -> None:
+    """The list of what failed, ready for ``-f``. Where nothing did it is removed, unless it is one of ``list_files``."""
+    if texts:
+        files.write_atomic(path, format_list(texts))
+    elif not any(files.same_file(path, each) for each in list_files):
+        path.unlink(missing_ok=True)
 
 
 def decode(data: bytes, origin: str) -> list[str]:

@@ -69,9 +69,7 @@ def _check_place(folder: Path, archive: Path, known: ParitySet) -> None:
 
 def _repair(archive: Path, main: Path, known: ParitySet, work: Path, folder: Path, interruption: Interruption) -> Repaired:
     origin = archive.absolute().parent
-    for name in known.files:
-        if (origin / name).is_file():
-            (work / name).symlink_to(origin / name)
+    parity.link_files(known, origin, work)
     parity.repair(main.absolute(), work, interruption)
     mended = tuple(name for name in known.files if not (work / name).is_symlink())
     expected = checksums.read(origin / f"{archive.name}{CHECKSUM_SUFFIX}")

@@ -193,12 +193,8 @@ class Load:
 
     def finish(self) -> None:
         """Write the failed list, and remove what was unpacked once nothing needs it."""
-        failures, failed_list, list_files = self.result.failures, self._options.failed_list, self._options.list_files
-        if failures:
-            files.write_atomic(failed_list, image_list.format_list(failures))
-        else:
-            if not any(files.same_file(failed_list, each) for each in list_files):
-                failed_list.unlink(missing_ok=True)
+        image_list.write_failed(self._options.failed_list, self.result.failures, self._options.list_files)
+        if not self.result.failures:
             files.remove(self._options.unpacked)
 
     def _open(self) -> Contents:

@@ -47,11 +47,7 @@ def remember(context: SaveContext, result: SaveResult, list_files: Sequence[Path
 
     ``list_files`` are never removed.
     """
-    failed_list = context.bundle.failed_list
-    if result.failures:
-        files.write_atomic(failed_list, image_list.format_list(image.text for image in result.failures))
-    elif not any(files.same_file(failed_list, each) for each in list_files):
-        failed_list.unlink(missing_ok=True)
+    image_list.write_failed(context.bundle.failed_list, [image.text for image in result.failures], list_files)
     record = {
         "saved": [item.image.reference.listed for item in result.listed],
         "failed": [image.reference.listed for image in result.failures],

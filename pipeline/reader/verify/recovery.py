@@ -54,9 +54,6 @@ def look(path: Path, is_damaged: bool, interruption: Interruption) -> Recovery |
 
 def _lost(archive: Path, main: Path, known: parity.ParitySet, interruption: Interruption) -> int:
     with tempfile.TemporaryDirectory(prefix="image-tools-") as work:
-        for name in known.files:
-            file = archive.absolute().parent / name
-            if file.is_file():
-                (Path(work) / name).symlink_to(file)
+        parity.link_files(known, archive.absolute().parent, Path(work))
         lost, _ = parity.missing_blocks(main.absolute(), Path(work), interruption)
     return lost

@@ -8,8 +8,20 @@ Source: "Parity Volume Set Specification 2.0"; par2cmdline-turbo's manual page.
 
 from __future__ import annotations
 
-from pipeline.storage.parity.packets import ParitySet, read
+from pipeline.storage.parity.packets import ParitySet, link_files, read
 from pipeline.storage.parity.program import create, missing_blocks, repair, require
 from pipeline.storage.parity.shape import Shape, base_of, files_beside, shape
 
-__all__ = ["ParitySet", "Shape", "base_of", "create", "files_beside", "missing_blocks", "read", "repair", "require", "shape"]
+__all__ = [
+    "ParitySet",
+    "Shape",
+    "base_of",
+    "create",
+    "files_beside",
+    "link_files",
+    "missing_blocks",
+    "read",
+    "repair",
+    "require",
+    "shape",
+]

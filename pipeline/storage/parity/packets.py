@@ -37,6 +37,13 @@ class ParitySet:
         return len(self.recovery)
 
 
+def link_files(known: ParitySet, origin: Path, folder: Path) -> None:
+    """The files of a set that are in ``origin``, as links in ``folder``, where the program works."""
+    for name in known.files:
+        if (origin / name).is_file():
+            (folder / name).symlink_to(origin / name)
+
+
 def read(paths: Iterable[Path]) -> ParitySet | None:
     """The set that these files belong to; None where nothing of it can be read. Damaged packets do not count."""
     found = ParitySet()
