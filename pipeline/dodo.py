@@ -34,7 +34,7 @@ from pipeline.core.reference import Reference
 from pipeline.steps import split
 from pipeline.steps.images.choose import Choice
 from pipeline.steps.images.chosen import ChosenImage
-from pipeline.storage import locks
+from pipeline.storage import image_lock, locks
 from pipeline.storage.records.packed import read_finished
 from pipeline.ui import terminal
 
@@ -90,7 +90,7 @@ def bundle_tasks(*patterns: str, locked: bool = False) -> dict[str, Any]:
 def _bundles(patterns: tuple[str, ...]) -> tuple[Bundle, ...]:
     # Path.glob takes no absolute pattern.
     names = {name for pattern in patterns for name in glob.glob(pattern, recursive=True)}  # noqa: PTH207
-    paths = sorted(Path(name) for name in names if not name.endswith(digest_lock.SUFFIX))
+    paths = sorted(Path(name) for name in names if not name.endswith(image_lock.SUFFIX))
     if not paths:
         raise InputError([f"no bundle definition matches {', '.join(patterns)} in {Path.cwd()}"])
     problems: list[str] = []

@@ -20,6 +20,7 @@ from pipeline.config.flag import Flag
 from pipeline.config.settings import SETTINGS
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import EXIT_OK, InputError, UsageError
+from pipeline.storage import image_lock
 from pipeline.ui import terminal
 
 _CONFIG = Flag("config", "", "bundle definition file (YAML)", place="file")
@@ -85,7 +86,7 @@ def _files(command: str, given: Given, operands: Sequence[str]) -> list[Path]:
     paths = [Path(name) for name in (given.text("config"), *operands) if name]
     if not paths:
         raise UsageError("no definition given", tip=f"name its file, e.g. 'image-tools bundle {command} configs/demo.yaml'")
-    definitions = [path for path in paths if not path.name.endswith(digest_lock.SUFFIX)]
+    definitions = [path for path in paths if not path.name.endswith(image_lock.SUFFIX)]
     if not definitions:
         raise UsageError(f"{paths[0]} is a lock, not a definition")
     return definitions

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pipeline.config import bundle_maker, digest_lock, variables
+from pipeline.config import bundle_maker, variables
 from pipeline.config.flag import Value, either
 from pipeline.config.image_entries import EntryCount, Found, ImageEntries, attempt, said
 from pipeline.config.settings import KEYS, Setting, Settings, absolute
@@ -24,6 +24,7 @@ from pipeline.config.yaml_document import Document, Entry, kind, shown
 from pipeline.core import files
 from pipeline.core.bundle import Bundle, PlatformFilter
 from pipeline.core.errors import InputError
+from pipeline.storage import image_lock
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 """Of a bundle."""
@@ -158,7 +159,7 @@ class _Reader:
             if problem.setting in self._overrides and self._is_overridden(name):
                 raise problem
             self._problem(given[problem.setting].node if problem.setting in given else node, said(problem))
-        lock_file = self._base / f"{name}{digest_lock.SUFFIX}"
+        lock_file = self._base / f"{name}{image_lock.SUFFIX}"
         if problems:
             return None
         made = bundle_maker.make_bundle(settings, found.images, name, lock_file)

@@ -23,6 +23,7 @@ from pipeline.core.bundle import Bundle, BundleImage, Candidate, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
 from pipeline.registry.login import environment_login
+from pipeline.storage import image_lock
 from pipeline.ui.report import check_name
 
 BUNDLE = Flag("bundle", "", "which bundles of the -config file to save, separate with ',' (default all)")
@@ -192,7 +193,7 @@ def _check_files(bundle: Bundle, list_files: Sequence[Path], report: Path | None
 
 
 def _from_list(settings: Settings, images: tuple[BundleImage, ...], list_files: Sequence[Path], named: bool) -> Bundle:
-    lock_file = list_files[0].with_name(f"{list_files[0].name}{digest_lock.SUFFIX}") if list_files else None
+    lock_file = list_files[0].with_name(f"{list_files[0].name}{image_lock.SUFFIX}") if list_files else None
     made = bundle_maker.make_bundle(settings, images, lock_file=lock_file)
     if not named and made.jobs > 1:
         log.warning("-j %d: images from standard input are copied one by one; '-f -' reads a list with all jobs", made.jobs)

@@ -10,12 +10,12 @@ from pipeline.acts.save.result import SaveResult
 from pipeline.acts.save.run import Save
 from pipeline.acts.save.tasks import SaveContext
 from pipeline.config import digest_lock
-from pipeline.config.digest_lock import LockedImage, LockedPlatform
 from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.log import PLAN, log
-from pipeline.core.oci import SCHEMA1_TYPES
+from pipeline.core.oci import SCHEMA1_TYPES, Descriptor, Manifest
 from pipeline.steps import tar
 from pipeline.steps.images.chosen import ChosenImage
+from pipeline.storage.image_lock import LockedImage, LockedPlatform
 from pipeline.ui import report, terminal
 from pipeline.ui.report import collect
 
@@ -110,9 +110,21 @@ def _locked(context: SaveContext, item: ChosenImage, saved: Sequence[ChosenImage
         fetched_from=str(item.image.source),
         source=item.choice.top.digest,
         digest=entries[0].digest if item.choice.index is None else item.choice.digest,
+        position=item.image.m_id,
         platforms=tuple(
-            LockedPlatform(str(each.platform), entry.digest, sum(blob.size for blob in context.cache.closure(entry)))
+            LockedPlatform(
+                platform=str(each.platform),
+                digest=entry.digest,
+                size=sum(blob.size for blob in context.cache.closure(entry)),
+                layers=_layers(context, entry),
+            )
             for each, entry in zip(item.choice.platforms, entries, strict=True)
         ),
         referrers=None if item.image.referrers is None else tuple(about for name in item.referrers if (about := along[name])),
     )
+
+
+def _layers(context: SaveContext, entry: Descriptor) -> tuple[Descriptor, ...]:
+    """What a manifest needs beside its config, each once."""
+    manifest = context.cache.parse(entry.digest)
+    return manifest.blobs[1:] if isinstance(manifest, Manifest) else ()

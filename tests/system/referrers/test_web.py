@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import digest_lock
-from pipeline.config.digest_lock import LockedImage
 from pipeline.core.bundle import Access, BundleImage, PlatformFilter, Referrer
 from pipeline.core.errors import Cause, ContentError, RegistryError
 from pipeline.core.interruption import Interruption
@@ -23,7 +22,9 @@ from pipeline.registry.login.auth import Site
 from pipeline.registry.referrer_lists import fallback_tag
 from pipeline.registry.registries_conf import Registries
 from pipeline.registry.session import Session
+from pipeline.storage import image_lock
 from pipeline.storage.bundle_state import BundleState
+from pipeline.storage.image_lock import LockedImage
 from pipeline.storage.records import referrers as referrers_record
 from tests.support.images import image, layer
 from tests.system.referrers.api_registry import ApiRegistry
@@ -160,7 +161,7 @@ def test_records_come_back(referrers: tuple[Referrer, ...], types: str) -> None:
             )
         },
     )
-    assert digest_lock._read(Path("x.lock.yaml"))[str(name)].referrers == referrers
+    assert image_lock.read(Path("x.lock.yaml")).images[str(name)].referrers == referrers
 
 
 @settings(max_examples=40, deadline=None)
