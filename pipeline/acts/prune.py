@@ -21,7 +21,7 @@ from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
 from pipeline.core.oci import Descriptor, Digest
 from pipeline.steps.compress import is_waiting
 from pipeline.storage.archive import temporary_files
-from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
+from pipeline.storage.bundle_state import BUNDLE_INFO, IMAGES, IMAGES_LIST, BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, layout_index
 from pipeline.storage.records import forgotten as forgotten_record
@@ -209,6 +209,7 @@ def _withdraw(cache: Cache, gone: Iterable[Path]) -> None:
     if is_broken(cache.root / INDEX):
         files.write_atomic(cache.root / INDEX, layout_index(()))
         (cache.root / IMAGES_LIST).unlink(missing_ok=True)
+        (cache.root / BUNDLE_INFO).unlink(missing_ok=True)
 
 
 def _remove_empty(folder: Path) -> None:

@@ -19,6 +19,9 @@ from pipeline.ui.terminal import harmless
 
 ACCESS = rows("authfile", "cert-dir", "tls-verify", "retry")
 """How registries are reached."""
+BASE = Flag(
+    "base", "", "with a delta: the bundle that it was made against, which has what it lacks", place="file", adds_up=True
+)
 DEBUG = Flag("debug", False, "enable the debug output")
 JSON = Flag("json", False, "print one JSON document")
 LIST = Flag("f", "", "image list file", place="file", adds_up=True, long="file")
@@ -50,6 +53,11 @@ def slip_signers(given: Given) -> Path | None:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file", tip="see ssh-keygen(1), ALLOWED SIGNERS", setting="require-slip")
     return path.absolute()
+
+
+def bases(given: Given) -> tuple[Path, ...]:
+    """The bundles of ``-base``."""
+    return tuple(source(text) for text in given.texts("base"))
 
 
 def one_source(operands: tuple[str, ...], command: str) -> Path:

@@ -116,7 +116,9 @@ def _images(number: int) -> str:
 
 def _as_yaml(bundle: Bundle, description: str) -> dict[str, Any]:
     """A definition of this very bundle that depends on no default, no other file and no environment."""
-    said = {row.setting: row.dump(bundle) for row in SETTINGS if row.dump}
+    said: dict[str, Any] = {row.setting: row.dump(bundle) for row in SETTINGS if row.dump}
+    several = {row.setting for row in SETTINGS if row.is_path and row.is_list}
+    said |= {key: str(said[key]).split("\n") for key in several if said[key]}
     document = {"description": description, **said, "images": _images_as_yaml(bundle)}
     return {key: value for key, value in document.items() if value not in ("", None)}
 

@@ -33,7 +33,7 @@ class Given:
         self.arguments = tuple(arguments)
         """As they were typed."""
         self.values = values
-        """Of the flags that were given: the last value of each."""
+        """Of the flags that were given: the last value of each; of one that adds up all of them, each on a line."""
         self._lists = lists
 
     def __contains__(self, name: str) -> bool:
@@ -100,6 +100,7 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") ->
         value = flag.parse(text)
         if flag.adds_up:
             lists[name] = (*lists.get(name, ()), str(value))
+            value = "\n".join(lists[name])
         elif values.get(name, value) != value:
             replaced[name] = None
         values[name] = value

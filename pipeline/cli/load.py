@@ -39,9 +39,13 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference, parse_source
 from pipeline.registry.login import environment_login
 from pipeline.storage import locks
+from pipeline.storage.inventory import SUFFIX
+from pipeline.storage.parity import base_of
 from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
 
 DEFAULT_FAILED_LIST = "load-failed.txt"
+MISSING = "missing.json"
+"""What the base of a delta turned out to lack."""
 KINDS = ("gzip", "zstd", "dir")
 AGAIN = "Run the same command again to go on: it repeats nothing that is done."
 
@@ -87,6 +91,7 @@ BODY = Body(
         LOG_FORMAT,
         ONLY,
         QUIET,
+        Flag("receipt", "", "file that says what is there then, for -base of save (default SOURCE.receipt.json)", place="file"),
         REQUIRE_SLIP,
         Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file", long="failed-list"),
         PROGRESS,
@@ -139,6 +144,8 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
         access=bundle_maker.access(settings),
         jobs=settings.number("jobs"),
         failed_list=failed_list,
+        receipt=_receipt(given.text("receipt"), place),
+        missing=absolute(MISSING, Path.cwd()),
         state=folder / "load" / f"{name_of(place.absolute())}-{tag}",
         compression=given.text("compress"),
         harbor=_harbor(given),
@@ -149,10 +156,18 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
     )
 
 
+def _receipt(given: str, source: Path) -> Path:
+    path = absolute(given or f"{base_of(source.absolute()).name}{SUFFIX}", Path.cwd(), "receipt")
+    if path.is_dir() or path == source.resolve():
+        raise UsageError(f"{path} is a folder, or what is to be loaded", tip="name another file", setting="receipt")
+    return path
+
+
 def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quiet: bool) -> int:
     load.open()
     with show_progress(mode, load.context.tracker.snapshot):
         load.check()
+        load.prove()
         if not dry_run:
             load.push()
     if dry_run:
@@ -185,6 +200,8 @@ def _lines(result: LoadResult, options: LoadOptions) -> Iterator[str]:
     yield ""
     yield f"{images} into {options.registry}: {len(result.there)} were there already"
     yield f"sent {bytes_text(result.sent)}"
+    if result.loaded and options.receipt is not None:
+        yield f"receipt: {options.receipt.name}"
     if result.failures:
         yield ""
         yield f"failed {len(result.failures)}, listed in {options.failed_list}:"

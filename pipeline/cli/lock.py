@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen
+from pipeline.cli.arguments import DEBUG, LIST, LOG_FORMAT, PROGRESS, chosen, print_lines
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.lists import input_files
@@ -14,10 +14,12 @@ from pipeline.cli.save.options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag
 from pipeline.config.settings import rows
+from pipeline.config.shards import MAX_SHARDS, division
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, ContentError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import SCHEMA1_TYPES
+from pipeline.storage import image_lock
 
 if TYPE_CHECKING:
     from pipeline.steps.images.chosen import ChosenImage
@@ -59,8 +61,22 @@ def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
     terminal.print_failures(run.result.failures)
     if not run.result.failures:
         save_output.print_locked(run.context, run.result)
+        if given.number("shards"):
+            print_lines(*_division(bundle, given.number("shards")))
         return EXIT_OK
     return EXIT_SOME_FAILED if run.result.saved or run.result.shortages else EXIT_COULD_NOT
+
+
+def _division(bundle: Bundle, count: int) -> Iterator[str]:
+    """What each of so many machines would fetch."""
+    from pipeline.ui.terminal import bytes_text
+
+    assert bundle.lock_file is not None, "it was written"
+    found = division(image_lock.read(bundle.lock_file).images, count)
+    for number, part in enumerate(found.parts, start=1):
+        yield f"  -shard {number}/{count}  {len(part.images):5} images  {bytes_text(part.size):>10}  {part.requests:6} requests"
+    twice = f"{bytes_text(found.twice)} ({found.twice / max(found.distinct, 1):.0%}) is fetched more than once"
+    yield f"  the largest is {found.bytes_over:.2f} of an even share (or of the largest image); {twice}"
 
 
 def _refuse_what_is_converted(chosen: Sequence[ChosenImage]) -> None:
@@ -84,6 +100,7 @@ BODY = Body(
         input_files.PROBABLE,
         LOG_FORMAT,
         PROGRESS,
+        Flag("shards", 0, "also show what each of so many machines would fetch", minimum=0, maximum=MAX_SHARDS),
         Flag("wait", False, "wait while another run uses the cache or the destination"),
     ),
     about="""
@@ -94,5 +111,6 @@ exactly that, on any machine, whatever the tags say then.
     examples=(
         "image-tools lock -f rancher-images.txt -a amd64 -j 10",
         "image-tools lock -config configs/rke2.yaml",
+        "image-tools lock -f rancher-images.txt -shards 3",
     ),
 )

@@ -49,6 +49,9 @@ def _lines(listing: Listing) -> Iterator[str]:
         f"{images}, {platforms} image/arches, {listing.blobs} blobs, {bytes_text(listing.size)}"
         f" ({bytes_text(listing.total - listing.size)} saved by sharing)"
     )
+    if listing.left_out is not None:
+        count, size = listing.left_out
+        yield f"a delta: {count} layers, {bytes_text(size)} of that, are left out; {' and '.join(listing.bases)} has them"
 
 
 def _image(image: ListedImage) -> Iterator[str]:

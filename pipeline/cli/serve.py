@@ -6,9 +6,10 @@ import contextlib
 import ipaddress
 import re
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli.arguments import DEBUG, one_source
+from pipeline.cli.arguments import BASE, DEBUG, bases, one_source
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
@@ -39,14 +40,14 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
         contextlib.suppress(Interrupted),
         locks.reading(source, sleep=interruption.sleep),
     ):
-        contents = open_contents(source)
+        contents = open_contents(source, bases=bases(given))
         for problem in contents.problems:
             log.warning("%s", problem)
         with RegistryServer(BundleSource(contents), host, port, tls=tls, login=login, on_request=_log_request) as server:
             _say(contents, source, server, tls is not None)
             while True:
                 interruption.sleep(POLL)
-                contents = _taken_up(contents, source, server)
+                contents = _taken_up(contents, source, bases(given), server)
     # This is how it is meant to end.
     return EXIT_OK
 
@@ -54,6 +55,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
 BODY = Body(
     run=_run,
     flags=(
+        BASE,
         DEBUG,
         Flag("listen", DEFAULT_LISTEN, "address to listen on; port 0 takes a free one, host 0.0.0.0 or [::] all interfaces"),
         Flag("password-file", "", "file with the password of -user, on its first line", place="file"),
@@ -74,12 +76,12 @@ folder), for everything that can pull. Nothing is unpacked, nothing can be chang
 )
 
 
-def _taken_up(contents: Contents, source: Path, server: RegistryServer) -> Contents:
+def _taken_up(contents: Contents, source: Path, based_on: Sequence[Path], server: RegistryServer) -> Contents:
     """What is served from now on: a new bundle under the same name, once it is whole; the old one is read on until then."""
     if not contents.store.has_changed():
         return contents
     try:
-        new = open_contents(source)
+        new = open_contents(source, bases=based_on)
     except ImageToolsError as error:
         log.debug("%s changes, and cannot be read yet: %s", source, error)
         return contents

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cli.arguments import ACCESS, DEBUG, JSON, REQUIRE_SLIP, chosen, one_source, print_json, print_lines, slip_signers
+from pipeline.cli.arguments import (
+    ACCESS,
+    BASE,
+    DEBUG,
+    JSON,
+    REQUIRE_SLIP,
+    bases,
+    chosen,
+    one_source,
+    print_json,
+    print_lines,
+    slip_signers,
+)
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.harbor_flags import PROJECT, default_project
@@ -54,6 +66,7 @@ BODY = Body(
     run=_run,
     flags=(
         *ACCESS,
+        BASE,
         DEBUG,
         Flag("deep", False, "with -registry: read every blob there to its end, not one byte of it"),
         PROJECT,
@@ -96,7 +109,7 @@ def _report(given: Given, source: Path, interruption: Interruption) -> Report:
         contents, deep = open_contents(source, interruption.check), given.switch("deep")
         return compare(contents, place, distribution, deep=deep, jobs=jobs, interruption=interruption)
     jobs = settings.number("jobs") if settings.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
-    return check(source, jobs, interruption)
+    return check(source, jobs, interruption, bases(given))
 
 
 def _with_slip(allowed: Path | None, source: Path, report: Report, interruption: Interruption) -> Report:
@@ -127,6 +140,9 @@ def _lines(report: Report, is_registry: bool) -> Iterator[str]:
         yield f"{len(report.faults)} faults, {len(report.broken)} of {report.images} images broken ({looked})"
     else:
         yield f"all is there, bit for bit: {looked}" if is_registry else f"all is intact: {looked}"
+    if report.left_out is not None:
+        count, size = report.left_out
+        yield f"a delta: {count} layers, {bytes_text(size)}, are left out, as its base has them; -base BUNDLE checks these, too"
     yield from _recovery(report)
 
 

@@ -17,6 +17,7 @@ from pipeline.core import bundle, files
 from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Candidate, Compression, Output, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
+from pipeline.storage.archive import volumes_beside
 from pipeline.storage.bundle_state import IMAGES_LIST
 from pipeline.storage.image_layout import LAYOUT_FILE
 
@@ -25,20 +26,21 @@ def make_bundle(settings: Settings, images: tuple[BundleImage, ...], name: str =
     """A complete bundle. Without a ``name`` it is called by its destination. Raises the first of ``problems``."""
     for problem in problems(settings, name):
         raise problem
-    output = _output(settings, name)
+    made = _output(settings, name)
     types = _referrers(settings)
-    _warn(settings, output)
+    _warn(settings, made)
     return Bundle(
-        name=name or bundle.name_of(output.destination),
+        name=name or bundle.name_of(made.destination),
         images=tuple(replace(image, referrers=types) for image in images),
         cache=settings.path("cache"),
-        output=output,
+        output=made,
         failed_list=_failed_list(settings, name),
         access=access(settings),
         jobs=settings.number("jobs"),
         referrers=types,
         waits_for_quota=settings.text("quota") == "wait",
         lock_file=lock_file,
+        bases=settings.paths("base"),
     )
 
 
@@ -67,6 +69,13 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
     if output.sign and not output.sign.is_file():
         tip = "ssh-keygen -t ed25519 -f KEY makes one"
         yield UsageError(f"{output.sign}: there is no such file", tip=tip, setting="sign")
+    bases = settings.paths("base")
+    if bases and not output.is_archive:
+        yield UsageError("a folder carries everything", tip="use gzip or zstd, or leave 'base' out", setting="base")
+    for base in bases:
+        if not base.exists() and not volumes_beside(base):
+            tip = "name a receipt, an inventory, a lock, or a bundle"
+            yield UsageError(f"{base}: there is no such file", tip=tip, setting="base")
     highest = output.compression.highest_level
     if output.level is not None and output.level > highest:
         valid = f"use {limits_text(1, highest)}" if highest else "a folder is not compressed"
@@ -75,6 +84,13 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
     yield from _destination_problems(output, settings.path("cache"))
     yield from device_problem(_failed_list(settings, name), "failed-list")
     yield from _access_problems(settings)
+
+
+def output(settings: Settings) -> Output:
+    """What is made, and where. Raises the first UsageError of what does not fit together."""
+    for problem in problems(settings):
+        raise problem
+    return _output(settings, "")
 
 
 def access(settings: Settings) -> Access:

@@ -198,14 +198,17 @@ class _Reader:
             value = self._typed(setting, node)
         elif setting.is_list and isinstance(node, yaml.SequenceNode):
             words = [self._text(item, numbers=True) for item in node.value]
-            value = None if None in words else ",".join(word for word in words if word is not None)
+            comma = "\n" if setting.is_path else ","
+            value = None if None in words else comma.join(word for word in words if word is not None)
         else:
             value = self._text(node, numbers=setting.may_be_number, may_be_empty=not setting.default)
         return None if value is None else self._attempt(node, lambda: self._checked(setting, value))
 
     def _checked(self, setting: Setting, value: Value) -> Value:
         setting.check(value)
-        return str(absolute(str(value), self._base)) if setting.is_path and value else value
+        if not setting.is_path or not value:
+            return value
+        return "\n".join(str(absolute(text, self._base)) for text in str(value).split("\n"))
 
     def _typed(self, setting: Setting, node: yaml.Node) -> Value | None:
         value = self._document.scalar(node)

@@ -16,11 +16,6 @@ from pipeline.storage import image_lock
 from pipeline.storage.image_lock import LockedImage
 
 
-def asked(image: BundleImage) -> str:
-    """What is asked for of an image, in words that the lock and the bundle must have in common."""
-    return str(image.platforms) if image.referrers is None else f"{image.platforms}, with referrers: {image.referrers}"
-
-
 def write(path: Path, images: Mapping[str, LockedImage]) -> bool:
     """Write the lock, in a stable order with a readable diff. True when it changed."""
     return files.write_if_changed(path, image_lock.dump(path.name.removesuffix(image_lock.SUFFIX), images))
@@ -79,5 +74,5 @@ def _differences(bundle: Bundle, locked: Mapping[str, LockedImage]) -> Iterable[
         if name not in defined:
             yield f"  removed: {name} is in the lock only"
     for name, image in defined.items():
-        if name in locked and locked[name].asked != asked(image):
-            yield f"  changed: {name} is locked for {locked[name].asked}, but {asked(image)} is asked for"
+        if name in locked and locked[name].asked != image.asked:
+            yield f"  changed: {name} is locked for {locked[name].asked}, but {image.asked} is asked for"

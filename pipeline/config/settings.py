@@ -29,7 +29,7 @@ class Setting(Flag):
     """Raises UsageError or InputError for a text that it cannot be."""
     is_path: bool = False
     is_list: bool = False
-    """In a definition, a list of words, too."""
+    """In a definition, a list of words, too; of paths, where it is one."""
     may_be_number: bool = False
     """In a definition, a number without quotes, too: the architecture 386, a size in bytes."""
     pattern: str = ""
@@ -192,6 +192,17 @@ SETTINGS = (
         place="file",
         dump=lambda made: str(made.output.sign or ""),
     ),
+    Setting(
+        "base",
+        "",
+        "leave out the layers that this has: a receipt of load, an inventory, a lock, an earlier bundle",
+        is_path=True,
+        is_list=True,
+        adds_up=True,
+        place="file",
+        examples=("../receipts/site-a.receipt.json",),
+        dump=lambda made: "\n".join(map(str, made.bases)),
+    ),
     Setting("note", "", "what the slip says in words, e.g. the number of a change request", dump=lambda made: made.output.note),
     Setting(
         "o",
@@ -287,7 +298,10 @@ class Settings:
 
     def absolute_values(self) -> dict[str, Any]:
         """What was given, with absolute paths, so that it can override a definition that lies elsewhere."""
-        return {key: str(self.path(key)) if KEYS[key].is_path and value else value for key, value in self._given.items()}
+        return {key: self._absolute(key) if KEYS[key].is_path and value else value for key, value in self._given.items()}
+
+    def _absolute(self, key: str) -> str:
+        return "\n".join(map(str, self.paths(key))) if KEYS[key].is_list else str(self.path(key))
 
     def text(self, key: str) -> str:
         return str(self._given.get(key, KEYS[key].default))
@@ -302,6 +316,10 @@ class Settings:
     def path(self, key: str, default: str | None = None) -> Path:
         text = self.text(key) if default is None or self.given(key) else default
         return absolute(text, self._base, key)
+
+    def paths(self, key: str) -> tuple[Path, ...]:
+        """Of a setting that may be several."""
+        return tuple(dict.fromkeys(absolute(text, self._base, key) for text in self.text(key).split("\n") if text))
 
     def optional_path(self, key: str) -> Path | None:
         return self.path(key) if self.text(key) else None

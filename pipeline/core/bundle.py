@@ -142,6 +142,11 @@ class BundleImage:
     """Of an "image" that refers to another one and came along."""
 
     @property
+    def asked(self) -> str:
+        """What is asked for of it, in words that locks and bundles compare."""
+        return str(self.platforms) if self.referrers is None else f"{self.platforms}, with referrers: {self.referrers}"
+
+    @property
     def pin(self) -> Digest | None:
         """The digest to fetch by, where there is one."""
         return self.reference.digest or self.locked
@@ -210,6 +215,18 @@ class Output:
         return self.destination.with_name(self.destination.name + CHECKSUM_SUFFIX)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of ``count`` parts of a bundle, from 1: which images are in it, its lock tells, by this digest."""
+
+    number: int
+    count: int
+    lock: Digest
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A complete order: images, and where they go. ``name`` is what its doit tasks are called by."""
@@ -230,6 +247,11 @@ class Bundle:
     gate: str = ""
     """A command that lets images through, or refuses them; empty for none. ``gate_version`` is what its verdicts depend on."""
     gate_version: str = ""
+    bases: tuple[Path, ...] = ()
+    """What the other side has: inventories, receipts, locks, earlier bundles. Their layers are left out."""
+    carried: frozenset[Digest] = frozenset()
+    """Layers that are not left out, as they turned out to be missing on the other side (``-only``)."""
+    shard: Shard | None = None
     candidates: tuple[Candidate, ...] = ()
     """What becomes images before act 1; see ``acts.save.settle``."""
 

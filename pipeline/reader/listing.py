@@ -7,7 +7,7 @@ of 100 GB is listed as fast as a small one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,6 +75,9 @@ class Listing:
     problems: tuple[str, ...]
     referrers: int = 0
     """What came along with images: each once, also where several have it."""
+    left_out: tuple[int, int] | None = None
+    """Layers, and their bytes, that a delta lacks and its base has (they count among the others); None of a whole bundle."""
+    bases: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -88,6 +91,11 @@ class Listing:
             "blobs": self.blobs,
             "size": self.size,
             "saved": self.total - self.size,
+            **(
+                {"delta": {"bases": list(self.bases), "blobs": self.left_out[0], "size": self.left_out[1]}}
+                if self.left_out
+                else {}
+            ),
             "problems": list(self.problems),
         }
 
@@ -124,7 +132,14 @@ def make_listing(contents: Contents, patterns: Sequence[str] = ()) -> Listing:
         total=total,
         problems=contents.problems,
         referrers=len(along),
+        left_out=_left_out(contents, sizes) if contents.delta else None,
+        bases=tuple(base.of for base in contents.delta.bases) if contents.delta else (),
     )
+
+
+def _left_out(contents: Contents, digests: Iterable[Digest]) -> tuple[int, int]:
+    found = [absent.size for digest in digests if (absent := contents.left_out(digest)) is not None]
+    return len(found), sum(found)
 
 
 def _look_at(contents: Contents, image: BundledImage) -> tuple[ListedImage, dict[Digest, int]]:

@@ -7,7 +7,7 @@ the archive goes, complete and synced, or not there; nothing in the folder is re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def recut(source: Path, folder: Path, part_size: int | None, interruption: Inter
     with open_archive(source) as archive:
         volumes = archive.volumes
         destination = folder / _name(volumes)
-        _check_size(volumes.size, part_size, destination)
+        check_size(volumes.size, part_size, destination)
         with locks.lock_destination(destination, wait=wait, sleep=interruption.sleep):
             _refuse_what_is_there(destination, volumes)
             folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _name(volumes: VolumeSet) -> str:
     return first.rpartition(".part")[0] if volumes.is_numbered else first
 
 
-def _check_size(size: int, part_size: int | None, destination: Path) -> None:
+def check_size(size: int, part_size: int | None, destination: Path) -> None:
     if part_size and size > part_size * MAX_VOLUMES:
         raise UsageError(
             f"-part-size {part_size} would cut {size:,} bytes into more than {MAX_VOLUMES:,} volumes",
@@ -101,6 +101,13 @@ def _write(
     except BaseException:
         writer.discard()
         raise
+    recut = publish(written, destination, part_size, checked=all(expected))
+    slip.copy(volumes.paths[0].with_name(_name(volumes)), destination)
+    return recut
+
+
+def publish(written: Sequence[Volume], destination: Path, part_size: int | None, *, checked: bool) -> Recut:
+    """Give complete volumes their names beside ``destination``, and write their checksums."""
     names = volume_names(destination, len(written) if part_size else None)
     made = [Volume(name, volume.size, volume.sha256) for name, volume in zip(names, written, strict=True)]
     # The first one last: until it is there, nobody takes the others for a whole.
@@ -109,8 +116,7 @@ def _write(
     files.sync_folder(destination.parent)
     checksum_file = destination.with_name(destination.name + CHECKSUM_SUFFIX)
     files.write_atomic(checksum_file, checksums.dump((each.path.name, each.sha256) for each in made))
-    slip.copy(volumes.paths[0].with_name(_name(volumes)), destination)
-    return Recut(files=tuple(made), checksum_file=checksum_file, checked=all(expected))
+    return Recut(files=tuple(made), checksum_file=checksum_file, checked=checked)
 
 
 def _wait(future: Future[Volume]) -> None:

@@ -8,16 +8,18 @@ Source: distribution-spec 1.1, "Pulling blobs", "Pushing blobs"; RFC 9110, secti
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlencode
 
 from pipeline.core.errors import Cause, RegistryError
+from pipeline.core.files import CHUNK
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.http.client import UPLOAD_TIME, Response
-from pipeline.registry.http.message import Upload
+from pipeline.registry.http.message import Answer, Upload
 from pipeline.registry.registries_conf import Endpoint
 from pipeline.registry.retry import WrongBytes
 from pipeline.registry.routes import Routes, scope, site
@@ -113,6 +115,29 @@ class Blobs:
             self._session.ask("DELETE", site(endpoint), place, what, scope=scope(endpoint, "pull,push"))
         return answer.status == 201
 
+    def copy(self, repository: Reference, digest: Digest, size: int, source: Reference) -> None:
+        """Bring a blob over from another repository of the registry: mounted or, where that is refused, streamed through here
+        into the upload that the registry opened instead. Raises RegistryError.
+        """
+        endpoint = self._routes.home(repository)
+        query = urlencode({"mount": str(digest), "from": self._routes.home(source).repository})
+        wanted = f"{scope(endpoint, 'pull,push')} {scope(self._routes.home(source))}"
+        what = f"{repository.by_digest(digest)} cannot be written"
+        path = f"/v2/{endpoint.repository}/blobs/uploads/?{query}"
+
+        def pieces() -> Iterator[bytes]:
+            with self.open(source, digest) as stream:
+                yield from _verified(stream, digest)
+
+        def attempt() -> None:
+            answer = self._session.ask_once("POST", site(endpoint), path, what, scope=wanted, body=b"")
+            if answer.status == 202:
+                self._fill(endpoint, answer, digest, what, Upload(size, pieces))
+            elif answer.status != 201:  # it knows no mounts
+                self.push(repository, digest, size, pieces)
+
+        self._session.attempts.until_it_works(endpoint.host, repository.by_digest(digest), attempt)
+
     def push(self, repository: Reference, digest: Digest, size: int, pieces: Callable[[], Iterator[bytes]]) -> None:
         """Upload a blob in one piece, streamed."""
         endpoint = self._routes.home(repository)
@@ -123,20 +148,29 @@ class Blobs:
         def attempt() -> None:
             path = f"/v2/{endpoint.repository}/blobs/uploads/"
             begun = self._session.ask_once("POST", site(endpoint), path, what, scope=wanted, body=b"")
-            place = begun.headers.get("location", "")
-            if begun.status != 202 or not place:
-                raise _refused(what, begun.words, begun.status)
-            place += f"{'&' if '?' in place else '?'}{urlencode({'digest': str(digest)})}"
-            headers = {"Content-Type": "application/octet-stream"}
-            upload = Upload(size, pieces)
+            self._fill(endpoint, begun, digest, what, Upload(size, pieces))
+
+        self._session.attempts.until_it_works(endpoint.host, reference, attempt)
+
+    def _fill(self, endpoint: Endpoint, begun: Answer, digest: Digest, what: str, upload: Upload) -> None:
+        """Send a blob to the upload that the answer ``begun`` opened."""
+        place = begun.headers.get("location", "")
+        if begun.status != 202 or not place:
+            raise _refused(what, begun.words, begun.status)
+        place += f"{'&' if '?' in place else '?'}{urlencode({'digest': str(digest)})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        wanted = scope(endpoint, "pull,push")
+        try:
             with self._session.open(
                 *("PUT", site(endpoint), place, what), scope=wanted, headers=headers, body=upload, first_byte=UPLOAD_TIME
             ) as response:
                 answer = response.read()
-            if answer.status != 201:
-                raise _refused(what, answer.words, answer.status)
-
-        self._session.attempts.until_it_works(endpoint.host, reference, attempt)
+        except RegistryError:
+            with suppress(RegistryError):  # no upload stays open
+                self._session.ask_once("DELETE", site(endpoint), begun.headers["location"], what, scope=wanted)
+            raise
+        if answer.status != 201:
+            raise _refused(what, answer.words, answer.status)
 
     def _get(self, endpoint: Endpoint, reference: Reference, digest: Digest, offset: int, last: int | None = None) -> Response:
         what = f"{reference} cannot be fetched"
@@ -150,6 +184,19 @@ class Blobs:
         if answer.status in (404, 410):
             raise RegistryError(f"{what}: {Cause.NOT_FOUND.value} ({answer.words or answer.status})", Cause.NOT_FOUND)
         raise _refused(what, answer.words, answer.status)
+
+
+def _verified(stream: BlobStream, digest: Digest) -> Iterator[bytes]:
+    """The whole body, of which the last piece is given only when all of it has the digest. Raises WrongBytes."""
+    hasher, buffer, last = hashlib.new(digest.algorithm), memoryview(bytearray(CHUNK)), b""
+    while count := stream.readinto(buffer):
+        if last:
+            yield last
+        last = bytes(buffer[:count])
+        hasher.update(last)
+    if hasher.hexdigest() != digest.hex:
+        raise WrongBytes(f"{digest}: the bytes that came do not match")
+    yield last
 
 
 def _gives_a_byte(stream: BlobStream) -> bool:

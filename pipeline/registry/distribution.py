@@ -19,6 +19,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.registry.blobs import Blobs, BlobStream
+from pipeline.registry.catalogue import Catalogue
 from pipeline.registry.manifests import ManifestHead, Manifests
 from pipeline.registry.referrer_lists import Listed, ReferrerLists
 from pipeline.registry.registries_conf import Endpoint
@@ -55,6 +56,7 @@ class Distribution:
         self._lists = ReferrerLists(self.session, self._routes, self._manifests)
         self._lists.strict = strict
         self._tags = Tags(self.session, self._routes)
+        self._catalogue = Catalogue(self.session, self._routes, self._tags)
 
     @property
     def requests(self) -> int:
@@ -96,6 +98,10 @@ class Distribution:
         """All tags of a repository; None where there is no such repository."""
         return self._tags.of(name)
 
+    def catalogue(self, registry: str) -> list[Reference]:
+        """Every tag that a registry (host or host/path) lists. Raises InputError where it lists nothing to us."""
+        return self._catalogue.of(registry)
+
     def put_manifest(self, reference: Reference, data: bytes, media_type: str) -> None:
         """Put a manifest under its tag, or its digest. Raises RegistryError, also where the registry stores other bytes."""
         self._manifests.put(reference, data, media_type)
@@ -118,6 +124,10 @@ class Distribution:
     def mount_blob(self, repository: Reference, digest: Digest, source: Reference) -> bool:
         """Take a blob over from another repository of the registry. False where the registry does not do that."""
         return self._blobs.mount(repository, digest, source)
+
+    def copy_blob(self, repository: Reference, digest: Digest, size: int, source: Reference) -> None:
+        """Bring a blob over from another repository of the registry: mounted, or streamed where that is refused."""
+        self._blobs.copy(repository, digest, size, source)
 
     def push_blob(self, repository: Reference, digest: Digest, size: int, pieces: Callable[[], Iterator[bytes]]) -> None:
         """Upload a blob in one piece, streamed. ``pieces`` is called for each attempt."""

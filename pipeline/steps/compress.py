@@ -21,6 +21,7 @@ from pipeline.core.bundle import Bundle, Compression, Output
 from pipeline.core.errors import DamagedBlobsError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
+from pipeline.storage import bundle_info
 from pipeline.storage.archive import ArchiveLayout, Codec, Member, temporary_files, volume_names, write_archive
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
@@ -208,7 +209,7 @@ def _source(cache: Cache, state: BundleState) -> Callable[[Member], Path]:
 
     def source(member: Member) -> Path:
         name = member.path.partition("/")[2]
-        own = state.folder / name
+        own = state.info if name == bundle_info.FILE else state.folder / name
         if member.is_blob or not own.is_file():
             return cache.root / (LAYOUT_FILE if name.endswith(LAYOUT_FILE) else name)  # they are all alike
         return own

@@ -44,6 +44,9 @@ class CountingSource:
     def size(self, digest: Digest) -> int | None:
         return self.contents.size(digest)
 
+    def why_not(self, digest: Digest) -> str:
+        return ""
+
     def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         # What fails at once fails in the server's hands; what fails later, on the way.
         with self._noting_damage(digest):
@@ -113,7 +116,8 @@ class Pusher:
         contents = self.source.contents
         found = list(walk.walk(image.descriptor, contents.read_document, check=contents.check, innermost_first=True))
         needed = {blob.digest for _, document in found if isinstance(document, Manifest) for blob in document.blobs}
-        if missing := [digest for digest in needed if self.source.size(digest) is None]:
+        missing = [each for each in needed if self.source.size(each) is None and contents.left_out(each) is None]
+        if missing:
             raise ContentError(f"{', '.join(map(str, missing))} is not in {contents.store.place}")
         for descriptor, document in found:
             where = target if descriptor is image.descriptor else target.by_digest(descriptor.digest)
@@ -142,8 +146,17 @@ class Pusher:
         for digest in lacking:
             self._prove(where, digest, partial(self.presence.has, where, digest, self._size(digest)))
 
+    def _bring(self, where: Reference, digest: Digest, size: int) -> bool:
+        """A layer that a delta leaves out, from where it was proved to be."""
+        if not self.presence.has(where, digest, size):
+            self.presence.bring(where, digest, size)
+        self.source.mark_present(digest)
+        return True
+
     def _is_present(self, where: Reference, digest: Digest) -> bool:
         """Whether the target has the blob, or takes it over from another repository of its registry."""
+        if (absent := self.source.contents.left_out(digest)) is not None:
+            return self._bring(where, digest, absent.size)
         size = self._size(digest)
         try:
             is_present = self.presence.has(where, digest, size) or self.presence.mount(where, digest, size)

@@ -9,21 +9,25 @@ number of jobs, the order of arrival and the folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.core import files, oci
-from pipeline.core.bundle import DEFAULT_CACHE, BundleImage
+from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Descriptor, Digest, Manifest
 from pipeline.steps.images.choose import PlatformImage
 from pipeline.steps.images.chosen import ChosenImage
-from pipeline.storage.archive import ArchiveLayout, Member
-from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
-from pipeline.storage.cache import SHARE, Cache
-from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, OCI_LAYOUT, layout_index, read_layout_index
+from pipeline.storage import bundle_info, bundle_layout
+from pipeline.storage import delta as delta_document
+from pipeline.storage.archive import ArchiveLayout
+from pipeline.storage.bundle_info import BundleInfo, ListedImage, ShardInfo
+from pipeline.storage.bundle_layout import ImageFiles
+from pipeline.storage.bundle_state import IMAGES, BundleState
+from pipeline.storage.cache import Cache
+from pipeline.storage.delta import Base, Delta
+from pipeline.storage.image_layout import INDEX, layout_index, read_layout_index
 
 IMAGES_LIST_VERSION = "v1.1.0"
 EARLIEST = datetime(1980, 1, 1, tzinfo=timezone.utc)
@@ -31,17 +35,33 @@ EARLIEST = datetime(1980, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
-def lay_out(cache: Cache, state: BundleState, saved: Sequence[ChosenImage], epoch: int | None) -> None:
+def lay_out(
+    cache: Cache, state: BundleState, bundle: Bundle, saved: Sequence[ChosenImage], epoch: int | None, base: Base | None
+) -> None:
     """Write the bundle's metadata and archive layout. ``epoch`` is SOURCE_DATE_EPOCH. Raises ContentError.
 
-    Of all in ``saved`` everything is here; the list of images names those that are listed, not their referrers.
+    Of all in ``saved`` everything is here; the list of images names those that are listed, not their referrers. The layers
+    that the ``base`` has are left out; manifests, configs and indexes are not.
     """
     listed = [item for item in saved if not item.is_referrer]
     entries = [image_entry(state, item.image) for item in saved]
     time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, listed)
+    blobs = bundle_layout.in_order(cache.closure(entry) for entry in entries)
+    images_list = _images_list(cache, listed, time)
+    delta = _delta(cache, base, blobs, images_list) if base is not None else None
     files.write_if_changed(state.index, layout_index([entry.to_json() for entry in entries]))
-    files.write_if_changed(state.images_list, files.dump_json(_images_list(cache, listed, time)))
-    layout = ArchiveLayout(int(time.timestamp()), tuple(_members(cache, state, saved, entries)))
+    files.write_if_changed(state.images_list, files.dump_json(images_list))
+    files.write_if_changed(state.info, bundle_info.dump(_info(bundle, saved, epoch)))
+    if delta is not None:
+        files.write_if_changed(state.delta, delta_document.dump(delta))
+    else:
+        files.remove(state.delta)
+    list_file = state.images_list if delta is None else state.delta
+    root_files = {list_file.name: list_file.read_bytes(), bundle_info.FILE: state.info.read_bytes()}
+    packed = [blob for digest, blob in blobs.items() if delta is None or digest not in delta.absent]
+    images = (_image_files(cache, state, item) for item in saved)
+    members = tuple(bundle_layout.members(state.index.read_bytes(), root_files, images, packed))
+    layout = ArchiveLayout(int(time.timestamp()), members, delta is not None)
     files.write_atomic(state.archive_layout, files.dump_json(layout.to_json()))
     files.write_atomic(state.sums, files.dump_json(_sums(state)))
 
@@ -55,7 +75,13 @@ def is_current(state: BundleState) -> bool:
 
 
 def _sums(state: BundleState) -> dict[str, str]:
-    written = (state.index, state.images_list, state.archive_layout)
+    written = (
+        state.index,
+        state.images_list,
+        state.info,
+        state.archive_layout,
+        *([state.delta] if state.delta.exists() else []),
+    )
     return {path.name: str(Digest.of(path.read_bytes())) for path in written}
 
 
@@ -133,42 +159,44 @@ def _parse_time(text: Any) -> datetime | None:
         return None
 
 
-def _members(cache: Cache, state: BundleState, saved: Sequence[ChosenImage], entries: Sequence[Descriptor]) -> Iterator[Member]:
-    """Metadata first, that of the images before that of what came along; then the blobs, in order of first use; each folder
-    before what is in it."""
-    root = PurePosixPath(DEFAULT_CACHE)
-    known: set[PurePosixPath] = set()
+def _info(bundle: Bundle, saved: Sequence[ChosenImage], epoch: int | None) -> BundleInfo:
+    listed = [item for item in saved if not item.is_referrer]
+    shard, there = bundle.shard, {item.image.reference for item in listed}
+    failed = tuple(str(image.reference) for image in bundle.images if image.reference not in there)
+    return BundleInfo(
+        packing=bundle_info.packing(bundle.output),
+        epoch=epoch,
+        images=tuple(
+            ListedImage(
+                reference=str(item.image.reference),
+                position=item.image.m_id if shard else number,
+                asked=item.image.asked,
+                referrers=tuple(map(str, item.referrers)),
+            )
+            for number, item in enumerate(listed, start=1)
+        ),
+        folders={str(item.image.reference.folder): tuple(each.slug for each in item.choice.platforms) for item in saved},
+        shard=ShardInfo(number=shard.number, count=shard.count, lock=shard.lock, failed=failed) if shard else None,
+    )
 
-    def folders(path: PurePosixPath) -> Iterator[Member]:
-        for parent in [*reversed(path.parents), path][1:]:
-            if parent not in known:
-                known.add(parent)
-                yield Member(str(parent), mode=0o755)
 
-    def layout(folder: PurePosixPath, index: bytes) -> Iterator[Member]:
-        yield from folders(folder)
-        yield _file(folder / LAYOUT_FILE, OCI_LAYOUT)
-        yield _file(folder / INDEX, index)
-        up = "../" * (len(folder.parts) - len(root.parts))
-        yield Member(str(folder / BLOBS), link=f"{up}{SHARE}", mode=0o777)
-
-    yield from layout(root, state.index.read_bytes())
-    yield _file(root / IMAGES_LIST, state.images_list.read_bytes())
-    for item in saved:
-        folder = root / IMAGES / item.image.reference.folder
-        yield from layout(folder, state.image_index(item.image.reference).read_bytes())
-        for platform in item.choice.platforms:
-            path = cache.image_folder(item.image.reference) / platform.slug / INDEX
-            yield from layout(folder / platform.slug, path.read_bytes())
-    blobs: dict[Digest, Descriptor] = {}
-    for entry in entries:
-        for blob in cache.closure(entry):
-            blobs.setdefault(blob.digest, blob)
+def _delta(cache: Cache, base: Base, blobs: Mapping[Digest, Descriptor], images_list: Mapping[str, Any]) -> Delta:
+    layers: dict[Digest, int] = {}
+    others: set[Digest] = set()
     for blob in blobs.values():
-        folder = root / SHARE / blob.digest.algorithm
-        yield from folders(folder)
-        yield Member(str(folder / blob.digest.hex), blob.size, blob.digest, media_type=blob.media_type, is_blob=True)
+        if blob.media_type in oci.MANIFEST_TYPES and isinstance(manifest := cache.parse(blob.digest), Manifest):
+            others |= {blob.digest, manifest.config.digest}
+            layers.update((each.digest, blobs[each.digest].size) for each in manifest.layers if each.digest in blobs)
+        elif blob.media_type in oci.INDEX_TYPES:
+            others.add(blob.digest)
+    bases, absent = base.left_out({digest: size for digest, size in layers.items() if digest not in others})
+    return Delta(bases=bases, absent=absent, images=images_list)
 
 
-def _file(path: PurePosixPath, data: bytes) -> Member:
-    return Member(str(path), len(data), Digest.of(data))
+def _image_files(cache: Cache, state: BundleState, item: ChosenImage) -> ImageFiles:
+    folder = cache.image_folder(item.image.reference)
+    return ImageFiles(
+        folder=str(item.image.reference.folder),
+        index=state.image_index(item.image.reference).read_bytes(),
+        platforms={each.slug: (folder / each.slug / INDEX).read_bytes() for each in item.choice.platforms},
+    )

@@ -9,6 +9,8 @@ from pipeline.core.reference import Reference
 from pipeline.storage.image_layout import INDEX
 
 IMAGES_LIST = "saved-images-list.json"
+BUNDLE_INFO = "bundle.json"
+"""What it was made of and with; see ``bundle_info``."""
 IMAGES = "images"
 
 
@@ -25,6 +27,16 @@ class BundleState:
     @property
     def images_list(self) -> Path:
         return self.folder / IMAGES_LIST
+
+    @property
+    def delta(self) -> Path:
+        """What is left out, of a delta."""
+        return self.folder / "delta.json"
+
+    @property
+    def info(self) -> Path:
+        """What the archive's ``bundle.json`` is."""
+        return self.folder / "info.json"
 
     @property
     def archive_layout(self) -> Path:

@@ -23,7 +23,7 @@ from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
 from pipeline.core.files import TEMPORARY
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
 from pipeline.core.reference import Reference
-from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, BundleState
+from pipeline.storage.bundle_state import BUNDLE_INFO, IMAGES, IMAGES_LIST, BundleState
 from pipeline.storage.image_layout import BLOBS, INDEX, LAYOUT_FILE, OCI_LAYOUT, layout_index, link
 from pipeline.storage.true_sizes import TrueSizes
 
@@ -224,4 +224,5 @@ def _published(cache: Cache, state: BundleState) -> Iterator[tuple[Path, Path]]:
         name = reference.parse(entry["annotations"][oci.REF_NAME])
         yield state.image_index(name), cache.image_folder(name) / INDEX
     yield state.images_list, cache.root / IMAGES_LIST
+    yield state.info, cache.root / BUNDLE_INFO
     yield state.index, cache.root / INDEX

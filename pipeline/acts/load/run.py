@@ -19,6 +19,8 @@ from pathlib import Path
 from pipeline.acts import engine
 from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.load import tasks as load_tasks
+from pipeline.acts.load.base_proof import refuse_other_registry, require
+from pipeline.acts.load.receipt import receipt
 from pipeline.acts.load.tasks import LoadContext
 from pipeline.core import disk, files, image_list
 from pipeline.core.bundle import Access
@@ -31,11 +33,13 @@ from pipeline.reader import unpack
 from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.serve import RegistryServer
 from pipeline.reader.slips import demand_slip
-from pipeline.reader.targets import in_registry
+from pipeline.reader.targets import in_registry, reference_in_registry
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.harbor import Harbor
 from pipeline.registry.skopeo.client import Skopeo
+from pipeline.steps.prove import Prover
 from pipeline.steps.push import CountingSource, LocalRegistry
+from pipeline.storage import inventory
 from pipeline.storage.archive import ForeignArchiveError
 
 _USER = "load"
@@ -72,6 +76,9 @@ class LoadOptions:
     """Who may have signed the slip that is demanded (``-require-slip``)."""
     names: Mapping[Reference, Reference] = field(default_factory=dict)
     """Where images go that do not keep their names."""
+    receipt: Path | None = None
+    missing: Path = Path("missing.json")
+    """Where it is written what the base of a delta turned out to lack."""
 
     @property
     def unpacked(self) -> Path:
@@ -141,6 +148,7 @@ class Load:
             # In the failed list it is a comment: there is no name to write.
             self.result.failures[f"# {' '.join(problem.split())}"] = problem
         self.result.referrers = frozenset(str(held.reference) for held in self.context.blob_source.contents.along)
+        refuse_other_registry(self.context.blob_source.contents, self._options.registry, self._options.source)
         self._targets = self._choose_targets()
 
     def _demand_slip(self, allowed: Path) -> None:
@@ -158,6 +166,16 @@ class Load:
                 self.result.failures[str(image.reference)] = result.message
                 del self._targets[target]
 
+    def prove(self) -> None:
+        """Of a delta: that the registry has what it leaves out. Raises ArchiveError, EnvironmentProblem where it does not."""
+        if self.context.blob_source.contents.delta is None:
+            return
+        options, waiting = self._options, {t: image for t, image in self._targets.items() if t not in self.context.there}
+        prover = Prover(self.context.presence, options.registry, self._renamed)
+        self.context.tracker.begin("proving", len(waiting), 0, "prove")
+        results = self._run(load_tasks.prove_tasks(self.context, waiting, prover))
+        require(self.context, waiting, results, options.registry, options.missing)
+
     @property
     def plan(self) -> LoadPlan:
         contents = self.context.blob_source.contents
@@ -166,7 +184,8 @@ class Load:
         damaged: dict[str, str] = {}
         for image in missing.values():
             try:
-                blobs.update({digest: blob.size for digest, blob in contents.closure(image.descriptor).items()})
+                closure = contents.closure(image.descriptor).items()
+                blobs.update({digest: blob.size for digest, blob in closure if contents.left_out(digest) is None})
             except ContentError as error:
                 damaged[str(image.reference)] = str(error)
         targets = {str(image.reference): str(target) for target, image in missing.items()}
@@ -192,7 +211,10 @@ class Load:
         self.result.sent = self.context.blob_source.sent()
 
     def finish(self) -> None:
-        """Write the failed list, and remove what was unpacked once nothing needs it."""
+        """Write the receipt and the failed list, and remove what was unpacked once nothing needs it."""
+        if self.result.loaded and self._options.receipt is not None:
+            found = receipt(self.context, self._targets, self._options.registry)
+            inventory.write(self._options.receipt, found)
         image_list.write_failed(self._options.failed_list, self.result.failures, self._options.list_files)
         if not self.result.failures:
             files.remove(self._options.unpacked)
@@ -248,10 +270,17 @@ class Load:
         return sorted(chosen, key=lambda image: image.m_id)
 
     def _target(self, image: BundledImage) -> Reference:
-        harbor = self._options.harbor
         if (named := self._options.names.get(image.reference)) is not None:
             return named
-        return in_registry(image, self._options.registry, harbor.default_project if harbor else "")
+        return in_registry(image, self._options.registry, self._project)
+
+    @property
+    def _project(self) -> str:
+        """That of what has none in Harbor."""
+        return self._options.harbor.default_project if self._options.harbor else ""
+
+    def _renamed(self, name: Reference) -> Reference:
+        return reference_in_registry(name, self._options.registry, self._project)
 
     def _note(self, name: str, results: Mapping[str, TaskResult], target: Reference) -> None:
         result = results[f"push:{target}"]

@@ -1,6 +1,6 @@
 """The task graph of a load, all wiring, no logic.
 
-    ACT 1   check:<target>                           what the target names there right now
+    ACT 1   check:<target>  →  prove:<target>        what the target names there right now; has it what a delta leaves out?
     ACT 2   project:<name>  →  push:<target>         Harbor's projects; then whatever is not there
             push:<target>  →  list:<subject>         signatures and the like are listed for what they refer to
 
@@ -18,6 +18,7 @@ from pipeline.acts.engine import AFTER, TaskDict
 from pipeline.acts.progress import Tracker
 from pipeline.core.errors import ContentError
 from pipeline.core.log import Done, log, log_done
+from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage
 from pipeline.registry.distribution import Distribution
@@ -25,6 +26,7 @@ from pipeline.registry.harbor import Harbor
 from pipeline.registry.presence import Presence
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps import check, push
+from pipeline.steps.prove import Prover
 from pipeline.steps.push import CountingSource, LocalRegistry, Pusher
 
 
@@ -38,6 +40,8 @@ class LoadContext(Actions):
         self.blob_source = blob_source
         self.presence = Presence(distribution)
         self.tracker = Tracker(blob_source.has_sent)
+        self.lacking: list[tuple[str, Digest, int]] = []
+        """What a delta leaves out and the target does not have: the image that needs it, digest, bytes."""
         self.there: set[Reference] = set()
         """Targets that name the right digest already."""
 
@@ -55,6 +59,25 @@ def check_tasks(context: LoadContext, wanted: Mapping[Reference, BundledImage]) 
             "name": str(target),
             "doc": f"what {target} names right now",
             "actions": [context.act(f"check:{target}", work, image.m_id, text=str(image.reference))],
+        }
+
+
+def prove_tasks(context: LoadContext, wanted: Mapping[Reference, BundledImage], prover: Prover) -> Iterator[TaskDict]:
+    """Act 1, of a delta: nothing is pushed before all of it has succeeded. What is not there goes to ``context.lacking``."""
+    contents = context.blob_source.contents
+    for target, image in wanted.items():
+
+        def work(target: Reference = target, image: BundledImage = image) -> None:
+            for digest in contents.closure(image.descriptor):
+                absent = contents.left_out(digest)
+                if absent is not None and not prover.is_there(digest, absent, target):
+                    context.lacking.append((str(image.reference), digest, absent.size))
+
+        yield {
+            "basename": "prove",
+            "name": str(target),
+            "doc": f"whether the registry has what {image.reference} is carried without",
+            "actions": [context.act(f"prove:{target}", work, image.m_id, text=str(image.reference))],
         }
 
 

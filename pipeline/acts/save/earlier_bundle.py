@@ -11,6 +11,7 @@ from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ImageToolsError, UsageError
 from pipeline.reader.contents import open_store
 from pipeline.storage.bundle_state import IMAGES_LIST, BundleState
+from pipeline.storage.delta import FILE as DELTA
 from pipeline.storage.records.packed import Finished, read_finished
 
 SHOWN = 5
@@ -54,7 +55,9 @@ class Earlier:
             # It shows the bundle that was saved last, to whatever destination.
             return ()
         try:
-            document = json.loads(open_store(self._bundle.output.destination).metadata(IMAGES_LIST) or b"")
+            store = open_store(self._bundle.output.destination)
+            delta = store.metadata(DELTA)
+            document = json.loads(delta)["list"] if delta else json.loads(store.metadata(IMAGES_LIST) or b"")
             return tuple(f"{item['Source']} {item['Tag']}" for item in document["List"])
         except (ImageToolsError, OSError, ValueError, KeyError, TypeError):
             return ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 
 from pipeline.acts.engine import TaskDict, unchanged
@@ -16,9 +17,10 @@ from pipeline.core.errors import UsageError
 from pipeline.core.log import log
 from pipeline.steps import compress, parity, sign, split, tar
 from pipeline.steps.images.chosen import ChosenImage
+from pipeline.storage import bundle_info
 
 ACT_3 = ("tar", "compress", "split", "parity", "sign")
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Of the archive's contents; a new one makes every bundle pack again."""
 _YEAR_10000 = 253_402_300_800
 
@@ -30,15 +32,25 @@ def pack_tasks(context: SaveContext, saved: Sequence[ChosenImage]) -> Iterator[T
     references = [str(item.image.reference) for item in saved]
     records = [str(state.referrers(item.image.reference)) for item in saved if item.image.referrers is not None]
     epoch = source_date_epoch()
+    failed = len(bundle.images) - len(listed)
     yield {
         "basename": "tar",
         "name": name,
         "doc": "lay out the archive",
-        "actions": [context.action(f"tar:{name}", partial(tar.lay_out, context.cache, state, saved, epoch))],
+        "actions": [context.action(f"tar:{name}", partial(_lay_out, context, saved, epoch))],
         "file_dep": [*(str(state.image_index(item.image.reference)) for item in saved), *records],
         "targets": [str(state.archive_layout)],
         "uptodate": [
-            unchanged(bundle=bundle.id, references=references, version=LAYOUT_VERSION, epoch=epoch),
+            unchanged(
+                bundle=bundle.id,
+                references=references,
+                version=LAYOUT_VERSION,
+                epoch=epoch,
+                packing=asdict(bundle_info.packing(bundle.output)),
+                asked=[item.image.asked for item in saved],
+                shard=[str(bundle.shard), str(bundle.shard.lock), failed] if bundle.shard else None,
+                base=[context.base.digests, sorted(map(str, bundle.carried))] if context.base else None,
+            ),
             partial(tar.is_current, state),
         ],
     }
@@ -108,6 +120,10 @@ def source_date_epoch() -> int | None:
     if text and not (re.fullmatch("[0-9]{1,12}", text) and int(text) < _YEAR_10000):
         raise UsageError(f"SOURCE_DATE_EPOCH={text!a} is no time in seconds since 1970", tip="unset it, or use 'date +%s'")
     return int(text) if text else None
+
+
+def _lay_out(context: SaveContext, saved: Sequence[ChosenImage], epoch: int | None) -> None:
+    tar.lay_out(context.cache, context.state, context.bundle, saved, epoch, context.base)
 
 
 def _split(context: SaveContext, listed: Sequence[str]) -> None:

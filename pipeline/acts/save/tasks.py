@@ -27,6 +27,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference
+from pipeline.reader.inventories import read_base
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.policy import SignaturePolicy
 from pipeline.registry.quota import Quota, QuotaWatch
@@ -40,6 +41,7 @@ from pipeline.steps.manifest_source import ManifestSource
 from pipeline.storage import locks
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
+from pipeline.storage.delta import Base
 from pipeline.storage.destination import files_at
 from pipeline.storage.records import bundle as bundle_record
 from pipeline.storage.records import registries as registries_record
@@ -88,6 +90,14 @@ class SaveContext(Actions):
     @cached_property
     def copies(self) -> LayoutCopies:
         return LayoutCopies(self.cache, self.skopeo, self.interruption)
+
+    @cached_property
+    def base(self) -> Base | None:
+        """What the other side has; None where a whole bundle is made. Raises InputError, ArchiveError."""
+        if not self.bundle.bases:
+            return None
+        inventories = tuple(read_base(path, self.interruption.check) for path in self.bundle.bases)
+        return Base(inventories=inventories, carried=self.bundle.carried)
 
     @cached_property
     def default_policy(self) -> SignaturePolicy:

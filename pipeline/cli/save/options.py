@@ -15,15 +15,15 @@ from pipeline.cli.arguments import DEBUG, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, 
 from pipeline.cli.go_flags import Given
 from pipeline.cli.lists import input_files
 from pipeline.cli.lists.input_files import STANDARD_INPUT
-from pipeline.config import bundle_maker, digest_lock
+from pipeline.config import bundle_maker, digest_lock, shards
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, absolute
 from pipeline.core import bundle
 from pipeline.core.bundle import Bundle, BundleImage, Candidate, PlatformFilter
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import InputError, UsageError
 from pipeline.core.log import log
 from pipeline.registry.login import environment_login
-from pipeline.storage import image_lock
+from pipeline.storage import delta, image_lock
 from pipeline.ui.report import check_name
 
 BUNDLE = Flag("bundle", "", "which bundles of the -config file to save, separate with ',' (default all)")
@@ -44,9 +44,11 @@ SAVE_FLAGS: tuple[Flag, ...] = (
     Flag("locked", False, "save exactly what the lock file says, whatever the tags say today"),
     LOG_FILE,
     LOG_FORMAT,
+    Flag("only", "", "carry only what this file lists, which load wrote as it missed parts of a base", place="file"),
     QUIET,
     PROGRESS,
     Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'", place="file"),
+    Flag("shard", "", "with -locked: only part I of N of the bundle, as I/N; with auto/N, I is that of the engine's job"),
     Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),
     Flag("wait", False, "wait while another run uses the cache or the destination"),
 )
@@ -94,10 +96,12 @@ def read(given: Given, operands: Sequence[str] = ()) -> SaveOptions:
         progress=given.text("progress"),
         report=_report(given.text("report")),
     )
-    _check(options)
+    _check(options, given.text("shard"))
     for each in bundles:
         _check_files(each, list_files, options.report)
-    return replace(options, bundles=digest_lock.apply(bundles)) if options.locked else options
+    bundles = digest_lock.apply(bundles) if options.locked else bundles
+    bundles = shards.divide(bundles, given.text("shard")) if given.text("shard") else bundles
+    return replace(options, bundles=_only(bundles, given.text("only")))
 
 
 def with_source(values: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -142,7 +146,7 @@ def _check_gate(command: str) -> None:
         raise UsageError("this is no command: it is empty", setting="gate")
 
 
-def _check(options: SaveOptions) -> None:
+def _check(options: SaveOptions, shard: str) -> None:
     """What excludes each other."""
     if (options.lock or options.locked) and any(each.lock_file is None for each in options.bundles):
         raise UsageError("-lock and -locked need a list file (-f) or a definition (-config), beside which the lock lies")
@@ -158,6 +162,25 @@ def _check(options: SaveOptions) -> None:
         raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
     if options.report and len(options.bundles) > 1:
         raise _names_one_file("report")
+    if shard and not options.locked:
+        raise UsageError("it goes with -locked: only a lock says alike on every machine what is in which part", setting="shard")
+
+
+def _only(bundles: tuple[Bundle, ...], name: str) -> tuple[Bundle, ...]:
+    """The bundles with nothing but the images that lack something, by the file that ``load`` wrote. Raises InputError."""
+    if not name:
+        return bundles
+    path = absolute(name, Path.cwd(), "only")
+    missing = delta.read_missing(path)
+    images = [tuple(image for image in each.images if str(image.reference) in missing.images) for each in bundles]
+    lacking = sorted(set(missing.images) - {str(image.reference) for found in images for image in found})
+    if lacking:
+        raise InputError([f"{path}: {each} is not among the images to save" for each in lacking])
+    return tuple(
+        replace(each, images=found, candidates=(), carried=frozenset(missing.blobs))
+        for each, found in zip(bundles, images, strict=True)
+        if found
+    )
 
 
 def _names_one_file(setting: str) -> UsageError:

@@ -106,7 +106,7 @@ def _locked(context: SaveContext, item: ChosenImage, saved: Sequence[ChosenImage
         for each in item.choice.platforms
     ]
     return LockedImage(
-        asked=digest_lock.asked(item.image),
+        asked=item.image.asked,
         fetched_from=str(item.image.source),
         source=item.choice.top.digest,
         digest=entries[0].digest if item.choice.index is None else item.choice.digest,

@@ -10,12 +10,13 @@ other tools write them: the images of one entry of that list are then brought to
     contents        images, and what belongs to them
     stores          where blobs and metadata files come from
     trees           the files of a folder or a tar
+    overlay         a delta with its base
     docker_save     image layouts from docker save's manifest.json
 """
 
 from __future__ import annotations
 
-from pipeline.reader.contents.contents import BundledImage, Contents, PlatformEntry, name_of_entry, open_contents
+from pipeline.reader.contents.contents import BundledImage, Contents, PlatformEntry, name_of_entry, open_contents, with_bases
 from pipeline.reader.contents.stores import ArchiveStore, Store, open_store
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "name_of_entry",
     "open_contents",
     "open_store",
+    "with_bases",
 ]

@@ -15,10 +15,14 @@ from pipeline.core import bounded_json, oci, reference
 from pipeline.core.errors import ArchiveError, ContentError, InputError
 from pipeline.core.oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform, walk
 from pipeline.core.reference import Reference
+from pipeline.reader.contents.overlay import OverlayStore
 from pipeline.reader.contents.parsed import ParsedManifests
 from pipeline.reader.contents.stores import Store, open_store
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.bundle_state import IMAGES_LIST
+from pipeline.storage.delta import FILE as DELTA
+from pipeline.storage.delta import AbsentBlob, Delta
+from pipeline.storage.delta import parse as parse_delta
 from pipeline.storage.image_layout import INDEX, SUBJECT
 
 _T = TypeVar("_T")
@@ -65,6 +69,8 @@ class Contents:
         self.store = store
         self.check = check
         self._made: dict[Digest, bytes] = {}
+        self.delta = _delta(store)
+        """What is left out, of a delta."""
         problems: list[str] = []
         self.bundled = tuple(self._find_images(problems))
         self.problems = tuple(problems)
@@ -108,6 +114,21 @@ class Contents:
             found.update(dict.fromkeys(sorted(new, key=lambda each: each.m_id)))
             level = [each.descriptor.digest for each in new]
         return tuple(found)
+
+    def left_out(self, digest: Digest) -> AbsentBlob | None:
+        """What a delta says of a blob that it lacks; None of what is here, and of what simply is missing."""
+        absent = self.delta.absent.get(digest) if self.delta else None
+        return absent if absent is not None and self.size(digest) is None else None
+
+    def why_not(self, digest: Digest) -> str:
+        """Why a blob is not here, where that is known."""
+        return "it is left out of this delta, as its base has it: see -base" if self.left_out(digest) else ""
+
+    @cached_property
+    def absent(self) -> Mapping[Digest, AbsentBlob]:
+        """All blobs that a delta lacks; those of its base are here where that was opened with it."""
+        found = self.delta.absent if self.delta else {}
+        return {digest: blob for digest, blob in found.items() if self.size(digest) is None}
 
     def size(self, digest: Digest) -> int | None:
         made = self._made.get(digest)
@@ -249,9 +270,24 @@ class Contents:
         return document
 
 
-def open_contents(path: Path, check: Callable[[], None] = walk.no_check, place: str = "") -> Contents:
-    """What lies at ``path``: an archive, volumes (any of their names), a folder, a tar. Raises as ``open_store``."""
-    return Contents(open_store(path, place), check)
+def open_contents(
+    path: Path, check: Callable[[], None] = walk.no_check, place: str = "", bases: Sequence[Path] = ()
+) -> Contents:
+    """What lies at ``path``: an archive, volumes (any of their names), a folder, a tar. Raises as ``open_store``.
+
+    What a delta lacks is taken from ``bases``, the bundles that it was made against.
+    """
+    return Contents(with_bases(open_store(path, place), bases), check)
+
+
+def with_bases(store: Store, bases: Sequence[Path]) -> Store:
+    """``store`` with the blobs of these bundles, which count as its own. Raises as ``open_store``."""
+    return OverlayStore(store, [open_store(base) for base in bases]) if bases else store
+
+
+def _delta(store: Store) -> Delta | None:
+    data = store.metadata(DELTA)
+    return None if data is None else parse_delta(data, store.place)
 
 
 def name_of_entry(place: str, descriptor: Descriptor) -> str:

@@ -127,7 +127,8 @@ class RegistryApp:
         digest = _digest(target)
         size = self._source.size(digest)
         if size is None:
-            raise _Problem(404, "BLOB_UNKNOWN", f"{name} has no blob {digest}")
+            why = self._source.why_not(digest)
+            raise _Problem(404, "BLOB_UNKNOWN", f"{name} has no blob {digest}" + (f": {why}" if why else ""))
         return self._content(request, digest, size, "application/octet-stream")
 
     def _referrers(self, request: Request, name: str, target: str) -> Response:

@@ -25,6 +25,9 @@ class Source(Protocol):
     def size(self, digest: Digest) -> int | None:
         """Bytes of a blob; None where there is no such blob."""
 
+    def why_not(self, digest: Digest) -> str:
+        """Why a blob is not there, where that is known."""
+
     def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """A blob's bytes from ``offset`` on, ``length`` of them or all there are, in pieces of bounded size.
 
@@ -57,6 +60,9 @@ class LayoutFolder:
             return self._file(digest).stat().st_size
         return None
 
+    def why_not(self, digest: Digest) -> str:
+        return ""
+
     def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         with self._file(digest).open("rb") as file:
             file.seek(offset)
@@ -81,6 +87,9 @@ class BundleSource:
 
     def size(self, digest: Digest) -> int | None:
         return self._contents.size(digest)
+
+    def why_not(self, digest: Digest) -> str:
+        return self._contents.why_not(digest)
 
     def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         try:

@@ -31,6 +31,8 @@ class Report:
     """What came along with the images."""
     recovery: Recovery | None = None
     """What the recovery files can do; None where there are none."""
+    left_out: tuple[int, int] | None = None
+    """Layers, and their bytes, that a delta lacks and its base has; None of a whole bundle."""
     is_readable: bool = True
     """False where so much is wrong that it cannot even be told which images are in it."""
 
@@ -48,6 +50,7 @@ class Report:
             "size": self.size,
             "checksums": self.checksums,
             "readable": self.is_readable,
+            **({"leftOut": {"blobs": self.left_out[0], "size": self.left_out[1]}} if self.left_out else {}),
             **({"recovery": self.recovery.to_json()} if self.recovery else {}),
             "faults": [{"what": f.what, "problem": f.problem, "breaks": list(f.breaks)} for f in self.faults],
         }

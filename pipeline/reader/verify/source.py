@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
-from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store
+from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store, with_bases
 from pipeline.reader.verify import recovery
 from pipeline.reader.verify.findings import Fault, Report
 from pipeline.reader.verify.hashing import Checksums, hash_everything
@@ -20,19 +20,20 @@ from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import find
 
 
-def check(path: Path, jobs: int, interruption: Interruption) -> Report:
+def check(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path] = ()) -> Report:
     """Re-hash every blob, follow every index to its manifests, configs and layers, compare volumes with the checksum file
-    beside them and with the archive index, and look at the tar around it all.
+    beside them and with the archive index, and look at the tar around it all. What a delta lacks must be in one of ``bases``,
+    where these are given, and is hashed there.
 
     Raises ArchiveError where nothing is there, ForeignArchiveError for what can only be unpacked, Interrupted.
     """
     if path.is_dir():
-        return _look_at(path, open_store(path), None, jobs, interruption)
-    report = _check_archive(path, jobs, interruption)
+        return _look_at(path, open_store(path), None, jobs, interruption, bases)
+    report = _check_archive(path, jobs, interruption, bases)
     return replace(report, recovery=recovery.look(path, bool(report.faults), interruption))
 
 
-def _check_archive(path: Path, jobs: int, interruption: Interruption) -> Report:
+def _check_archive(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path]) -> Report:
     try:
         volumes = find(path)
     except ArchiveError as error:
@@ -56,13 +57,18 @@ def _check_archive(path: Path, jobs: int, interruption: Interruption) -> Report:
             checksums=sums.count if sums else None,
             is_readable=False,
         )
-    return _look_at(path, store, sums, jobs, interruption)
+    return _look_at(path, store, sums, jobs, interruption, bases)
 
 
-def _look_at(path: Path, store: Store, sums: Checksums | None, jobs: int, interruption: Interruption) -> Report:
+def _look_at(
+    path: Path, store: Store, sums: Checksums | None, jobs: int, interruption: Interruption, bases: Sequence[Path]
+) -> Report:
     faults = list(sums.mismatches()) if sums else []
-    contents = _contents(store, faults, interruption)
+    whole = with_bases(store, bases)
+    contents = _contents(whole, faults, interruption)
     damaged, of_volumes = hash_everything(store, sums, jobs, interruption)
+    if contents is not None and bases:
+        damaged |= _damaged_in_bases(contents, store, interruption)
     needs, of_images = _follow(contents, damaged)
     faults += of_volumes + of_images
     faults += [Fault(str(digest), problem, tuple(needs.get(digest, ()))) for digest, problem in damaged.items()]
@@ -81,8 +87,29 @@ def _look_at(path: Path, store: Store, sums: Checksums | None, jobs: int, interr
         faults=unique,
         checksums=sums.count if sums else None,
         referrers=referrers,
+        left_out=_left_out(contents, bases),
         is_readable=contents is not None,
     )
+
+
+def _left_out(contents: Contents | None, bases: Sequence[Path]) -> tuple[int, int] | None:
+    if contents is None or contents.delta is None or bases:
+        return None
+    return len(contents.absent), sum(blob.size for blob in contents.absent.values())
+
+
+def _damaged_in_bases(contents: Contents, own: Store, interruption: Interruption) -> dict[Digest, str]:
+    """What a delta lacks and the bundles that were named as its base lack, too, or have damaged."""
+    damaged: dict[Digest, str] = {}
+    for digest in contents.delta.absent if contents.delta else ():
+        if own.size(digest) is not None:
+            continue
+        try:
+            for _ in contents.open_blob(digest):
+                interruption.check()
+        except ArchiveError as error:
+            damaged[digest] = error.message
+    return damaged
 
 
 def _contents(store: Store, faults: list[Fault], interruption: Interruption) -> Contents | None:
@@ -108,7 +135,7 @@ def _follow(contents: Contents | None, damaged: Mapping[Digest, str]) -> tuple[d
                 continue
             if problem:
                 problems.setdefault((str(descriptor.digest), problem), {})[name] = None
-            elif (size := contents.size(descriptor.digest)) != descriptor.size:
+            elif (size := contents.size(descriptor.digest)) not in (None, descriptor.size):
                 what = "%s: its manifest says that %s has %s bytes; it has %s. Its digest is right"
                 log.warning(what, name, descriptor.digest, f"{descriptor.size:,}", f"{size:,}")
     faults = [Fault(what, problem, tuple(names)) for (what, problem), names in problems.items()]
@@ -120,7 +147,8 @@ def _belongings(contents: Contents, top: Descriptor) -> list[tuple[Descriptor, s
     found: list[tuple[Descriptor, str]] = []
 
     def is_missing(descriptor: Descriptor) -> str:
-        return "is missing" if contents.size(descriptor.digest) is None else ""
+        is_here = contents.size(descriptor.digest) is not None or contents.left_out(descriptor.digest) is not None
+        return "" if is_here else "is missing"
 
     def read(descriptor: Descriptor) -> Manifest | Index | None:
         problem, document = is_missing(descriptor), None

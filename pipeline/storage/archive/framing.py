@@ -46,6 +46,8 @@ class Framing(abc.ABC):
     block_header_size: int
     has_checksum: bool
     """Whether a stored frame ends with the CRC-32 of its content."""
+    library: str
+    """Who compresses, and in which version: another one may make other frames of the same bytes."""
 
     @abc.abstractmethod
     def stored_start(self, size: int) -> bytes:

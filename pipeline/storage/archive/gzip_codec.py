@@ -29,6 +29,7 @@ class GzipFraming(Framing):
     block_size = 65535
     block_header_size = 5
     has_checksum = True
+    library = f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
 
     def stored_start(self, size: int) -> bytes:
         return _HEADER

@@ -37,6 +37,8 @@ from pipeline.storage.archive.members import ArchiveLayout
 
 INDEX_NAME = "archive-index.json"
 INDEX_VERSION = 1
+DELTA_VERSION = 2
+"""Of an archive that lacks blobs which it needs."""
 CHUNK_SIZE = 2 * 1024 * 1024
 """Content bytes in each packed frame of a blob: the window of zstd -3, and little enough to keep many in memory."""
 SAMPLE_LENGTH = 32
@@ -122,10 +124,11 @@ class ArchiveIndex:
     frames: tuple[MetadataFrame, ...]
     files: Mapping[str, MetadataFile]
     samples: Samples
+    is_delta: bool = False
 
     def to_bytes(self, framing: Framing) -> bytes:
         document = {
-            "version": INDEX_VERSION,
+            "version": DELTA_VERSION if self.is_delta else INDEX_VERSION,
             "codec": self.codec.value,
             "root": self.root,
             "chunkSize": self.chunk_size,
@@ -147,8 +150,9 @@ class ArchiveIndex:
         """
         try:
             document = bounded_json.loads(data)
-            if document["version"] != INDEX_VERSION or document["samples"]["length"] != SAMPLE_LENGTH:
-                raise FrameError(f"archive index of version {document['version']!r}, this program knows {INDEX_VERSION}")
+            version = document["version"]
+            if version not in (INDEX_VERSION, DELTA_VERSION) or document["samples"]["length"] != SAMPLE_LENGTH:
+                raise FrameError(f"archive index of version {version!r}, this program knows {DELTA_VERSION}")
             if (document["codec"], document["blockSize"]) != (framing.codec.value, framing.block_size):
                 raise FrameError("it is the index of an archive in another format")
             chunk_size, metadata, samples = document["chunkSize"], document["metadata"], document["samples"]
@@ -162,6 +166,7 @@ class ArchiveIndex:
                 frames=tuple(_frame_from_json(frame, framing) for frame in metadata["frames"]),
                 files={_name(path): _file_from_json(file) for path, file in metadata["files"].items()},
                 samples=Samples(_positive(samples["step"]), bytes.fromhex(samples["hashes"])),
+                is_delta=version == DELTA_VERSION,
             )
         except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
             raise FrameError(f"the archive index cannot be read ({error})") from error

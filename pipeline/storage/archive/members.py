@@ -68,6 +68,8 @@ class ArchiveLayout:
 
     mtime: int
     members: tuple[Member, ...]
+    is_delta: bool = False
+    """Whether blobs that it needs are left out: its archive has an index that readers who know no deltas refuse."""
 
     @property
     def root(self) -> str:
@@ -80,7 +82,8 @@ class ArchiveLayout:
         return sum(member.size for member in self.members)
 
     def to_json(self) -> dict[str, Any]:
-        return {"version": LAYOUT_VERSION, "mtime": self.mtime, "members": [m.to_json() for m in self.members]}
+        members = [m.to_json() for m in self.members]
+        return {"version": LAYOUT_VERSION, "mtime": self.mtime, "delta": self.is_delta, "members": members}
 
     @classmethod
     def from_json(cls, data: Any) -> ArchiveLayout:
@@ -88,6 +91,7 @@ class ArchiveLayout:
         try:
             if data["version"] != LAYOUT_VERSION:
                 raise ValueError(f"version {data['version']!r}")
-            return cls(int(data["mtime"]), tuple(Member.from_json(m) for m in data["members"]))
+            members = tuple(Member.from_json(m) for m in data["members"])
+            return cls(int(data["mtime"]), members, data.get("delta") is True)
         except (KeyError, TypeError, ValueError, AttributeError, ContentError) as error:
             raise ArchiveError(f"this is not an archive layout of version {LAYOUT_VERSION} ({error})") from error

@@ -81,6 +81,27 @@ class ArchiveReader:
             return self._verified(pieces, digest, entry)
         return pieces
 
+    def content(self, digest: Digest) -> Iterator[bytes]:
+        """All bytes of a blob in pieces, checked against nothing: for who hashes them. Raises ArchiveError."""
+        entry = self.blobs[digest]
+        return self._content(digest, entry, 0, entry.size) if entry.size else iter(())
+
+    def frames(self, digest: Digest) -> Iterator[tuple[bytes, bytes]] | None:
+        """The packed frames of a blob with what is in them; None where it is stored. Raises ArchiveError."""
+        entry = self.blobs[digest]
+        return None if entry.encoding == self.framing.stored_name else self._frames(digest, entry)
+
+    def _frames(self, digest: Digest, entry: BlobEntry) -> Iterator[tuple[bytes, bytes]]:
+        position, offset = 0, entry.offset
+        for length in entry.chunks or (entry.length,):
+            size = min(self.index.chunk_size, entry.size - position)
+            frame = self.volumes.read(offset, length)
+            try:
+                yield frame, self.framing.unpack(frame, size)
+            except FrameError as error:
+                raise self._damaged(digest, entry, str(error)) from error
+            position, offset = position + size, offset + length
+
     def _verified(self, pieces: Iterator[bytes], digest: Digest, entry: BlobEntry) -> Iterator[bytes]:
         hasher, size, last = hashlib.new(digest.algorithm), 0, b""
         for piece in pieces:

@@ -9,13 +9,36 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
+
+from pipeline.storage.archive.framing import Framing
 
 
 class DamagedFile(Exception):
     """A file is not there, or not whole."""
+
+
+class Content(Protocol):
+    """What goes into an archive, open for reading from its start to its end. What is wrong with it raises DamagedFile."""
+
+    def __enter__(self) -> Content: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def read(self, size: int) -> bytes | bytearray:
+        """The next ``size`` bytes."""
+
+    def rewind(self) -> None:
+        """Begin again."""
+
+    def read_into(self, views: Sequence[memoryview]) -> None:
+        """Fill all ``views`` with what comes next."""
+
+    def frames(self, framing: Framing, level: int) -> Iterator[tuple[bytes, bytes]] | None:
+        """Packed frames of ``CHUNK_SIZE`` bytes each, with their content, where they are as they would be made; else None."""
 
 
 class SourceFile:
@@ -37,6 +60,9 @@ class SourceFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._fd)
+
+    def frames(self, framing: Framing, level: int) -> Iterator[tuple[bytes, bytes]] | None:
+        return None
 
     def read(self, size: int) -> bytearray:
         """The next ``size`` bytes."""

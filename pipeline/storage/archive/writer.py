@@ -10,7 +10,7 @@ of each blob, the archive index, and the trailer; ``archive_index`` tells how th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pipeline.storage.archive.encoding import TRIAL_SIZE, StoredPieces, encode_s
 from pipeline.storage.archive.framing import Buffer, Codec, Framing
 from pipeline.storage.archive.index import CHUNK_SIZE, ArchiveIndex, BlobEntry, MetadataFile, MetadataFrame, Trailer
 from pipeline.storage.archive.members import ArchiveLayout, Member
-from pipeline.storage.archive.source_file import DamagedFile, SourceFile
+from pipeline.storage.archive.source_file import Content, DamagedFile, SourceFile
 from pipeline.storage.archive.volume_writer import Volume, VolumeWriter
 
 METADATA_FRAME = 256 * 1024
@@ -36,7 +36,7 @@ BATCH = 512 * 1024
 
 def write_archive(
     layout: ArchiveLayout,
-    source: Callable[[Member], Path],
+    source: Callable[[Member], Path | Content],
     destination: Path,
     *,
     codec: Codec,
@@ -47,9 +47,9 @@ def write_archive(
 ) -> tuple[Volume, ...]:
     """Write the archive of ``layout`` beside ``destination``, cut at exactly ``part_size`` bytes if that is given.
 
-    ``source`` tells where the content of a member is. ``progress`` is given the bytes of files that were dealt with since
-    its last call; if none is damaged they add up to ``layout.content_size``. ``check`` is called at least every few MiB,
-    and twenty times a second while waiting; what it raises ends the pass. Both are called by the calling thread only.
+    ``source`` tells where the content of a member is, or opens it. ``progress`` is given the bytes of files that were dealt
+    with since its last call; if none is damaged they add up to ``layout.content_size``. ``check`` is called at least every
+    few MiB, and twenty times a second while waiting; what it raises ends the pass. Both are called by the calling thread only.
 
     Whatever is raised, no temporary file is left. DamagedBlobsError names, after a scan of everything, all files that are
     missing or do not have their size and digest; EnvironmentProblem says that the disk would not take the archive.
@@ -78,7 +78,7 @@ class _Packer:
     def __init__(
         self,
         layout: ArchiveLayout,
-        source: Callable[[Member], Path],
+        source: Callable[[Member], Path | Content],
         framing: Framing,
         level: int,
         writer: VolumeWriter,
@@ -117,7 +117,8 @@ class _Packer:
         self._conveyor.drain()
 
     def _add_content(self, member: Member, digest: Digest) -> None:
-        with SourceFile(self._source(member), member.size) as file:
+        source = self._source(member)
+        with SourceFile(source, member.size) if isinstance(source, Path) else source as file:
             if not member.is_blob:
                 self._add_file(member, digest, file)
                 return
@@ -132,8 +133,12 @@ class _Packer:
             else:
                 start = file.read(min(TRIAL_SIZE, member.size))
                 file.rewind()
-                add = self._add_packed_blob if would_gain(start) else self._add_stored_blob
-                add(member, digest, file, section)
+                if not would_gain(start):
+                    self._add_stored_blob(member, digest, file, section)
+                elif (frames := file.frames(self._framing, self._level)) is not None:
+                    self._add_frames(member, digest, frames, section)
+                else:
+                    self._add_packed_blob(member, digest, file, section)
 
     # Small things: encoded in the pool, many at once.
 
@@ -154,7 +159,7 @@ class _Packer:
         if self._tar_position == size:
             self._add_to_batch(0, lambda: (Section(), self._framing.note(archive_index.START_MARK)))
 
-    def _add_file(self, member: Member, digest: Digest, file: SourceFile) -> None:
+    def _add_file(self, member: Member, digest: Digest, file: Content) -> None:
         name = member.path.removeprefix(f"{self._layout.root}/")
         self._files[name] = MetadataFile(self._tar_position, member.size, digest)
         scan, remaining = Scan(digest), member.size
@@ -167,7 +172,7 @@ class _Packer:
         if not member.size:
             self._scan_here(scan, b"", is_last=True)
 
-    def _add_small_blob(self, member: Member, digest: Digest, file: SourceFile, section: Section) -> None:
+    def _add_small_blob(self, member: Member, digest: Digest, file: Content, section: Section) -> None:
         data = bytes(file.read(member.size))
         self._scan_here(Scan(digest), data, is_last=True)
 
@@ -200,7 +205,7 @@ class _Packer:
 
     # Large blobs: on the belt piece by piece.
 
-    def _add_stored_blob(self, member: Member, digest: Digest, file: SourceFile, section: Section) -> None:
+    def _add_stored_blob(self, member: Member, digest: Digest, file: Content, section: Section) -> None:
         self._send_batch()
         section.encoding = self._framing.stored_name
         pieces = StoredPieces(self._framing, member.size)
@@ -219,7 +224,7 @@ class _Packer:
             self._conveyor.put(piece)
             start = []
 
-    def _add_packed_blob(self, member: Member, digest: Digest, file: SourceFile, section: Section) -> None:
+    def _add_packed_blob(self, member: Member, digest: Digest, file: Content, section: Section) -> None:
         self._send_batch()
         section.encoding = self._framing.packed_name
         scan = Scan(digest)
@@ -232,7 +237,18 @@ class _Packer:
                 Piece(slot=slot, output=output, scan=scan, content=[data], is_last=start + len(data) == member.size)
             )
 
-    def _read_into(self, file: SourceFile, slot: bytearray, views: list[memoryview]) -> None:
+    def _add_frames(self, member: Member, digest: Digest, frames: Iterator[tuple[bytes, bytes]], section: Section) -> None:
+        """A blob that is packed already."""
+        self._send_batch()
+        section.encoding = self._framing.packed_name
+        scan, position = Scan(digest), 0
+        for frame, content in frames:
+            position += len(content)
+            slot = self._conveyor.take_slot()
+            output: Output = [(section, [frame])]
+            self._conveyor.put(Piece(slot=slot, output=output, scan=scan, content=[content], is_last=position == member.size))
+
+    def _read_into(self, file: Content, slot: bytearray, views: list[memoryview]) -> None:
         try:
             file.read_into(views)
         except DamagedFile:
@@ -276,6 +292,7 @@ class _Packer:
             frames=tuple(MetadataFrame(s.offset, s.length, start, size) for s, start, size in self._frames),
             files=self._files,
             samples=self._writer.samples(),
+            is_delta=self._layout.is_delta,
         )
 
     def _chunks(self, section: Section) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ class ZstdFraming(Framing):
     block_size = 128 * 1024 - 3
     block_header_size = 3
     has_checksum = False
+    library = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
 
     def stored_start(self, size: int) -> bytes:
         return _MAGIC + struct.pack("<BBQ", _DESCRIPTOR_SIZE_IN_8_BYTES, _WINDOW_128_KIB, size)

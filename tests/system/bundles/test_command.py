@@ -130,6 +130,7 @@ def test_show_has_every_setting(work: Path) -> None:
             part-size: 1G
             parity: 10%
             sign: policy.json
+            base: policy.json
             note: change
             referrers: true
             referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]

@@ -176,6 +176,8 @@ STATE = {
     "oci-layout": "oci-layout",
     "published index": "index.json",
     "published list": "saved-images-list.json",
+    "published info": "bundle.json",
+    "info": ".state/bundles/*/info.json",
 }
 
 

@@ -274,7 +274,7 @@ def test_a_folder_of_copies_is_mended_from_the_cache(
     assert sha256(path.read_bytes()) == f"sha256:{path.name}"
 
 
-@pytest.mark.parametrize("name", ["index.json", "saved-images-list.json", "oci-layout"])
+@pytest.mark.parametrize("name", ["index.json", "saved-images-list.json", "bundle.json", "oci-layout"])
 def test_a_flipped_bit_in_the_metadata_of_a_folder(one: PushedImage, name: str) -> None:
     prepared([one], *FOLDER)
     path = BUNDLE / name

@@ -131,7 +131,8 @@ def test_doit_shows_the_same_screen_and_no_traceback() -> None:
 def test_every_setting(work: Path) -> None:
     Path("auth.json").touch()
     Path("certs").mkdir()
-    Path("key").touch()
+    for name in ("key", "one.receipt.json", "two.lock.yaml"):
+        Path(name).touch()
     Path("policy.json").write_text('{"default": [{"type": "reject"}]}')
     text = """
         bundles:
@@ -149,6 +150,7 @@ def test_every_setting(work: Path) -> None:
             parity: 10%
             parity-blocks: 5000
             sign: key
+            base: [one.receipt.json, two.lock.yaml]
             note: change 4711
             failed-list: out/failed.txt
             authfile: auth.json
@@ -174,6 +176,7 @@ def test_every_setting(work: Path) -> None:
     assert (output.level, output.part_size) == (12, 3900 * 1024**2)
     assert (output.parity, output.parity_blocks) == (10, 5000)
     assert (output.sign, output.note) == (work / "key", "change 4711")
+    assert bundle.bases == (work / "one.receipt.json", work / "two.lock.yaml")
     assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json", "skopeo")
     asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
     assert (bundle.referrers, image.referrers) == (asked, asked)

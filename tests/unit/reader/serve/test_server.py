@@ -40,6 +40,9 @@ class InMemory:
     def images(self) -> Sequence[tuple[str, Descriptor]]:
         return [(self._name, Descriptor.from_json(IMAGE.descriptor()))]
 
+    def why_not(self, digest: Digest) -> str:
+        return ""
+
     def size(self, digest: Digest) -> int | None:
         return len(self._blobs[digest]) if digest in self._blobs else None
 

@@ -1,0 +1,31 @@
+"""The receipt of a load: an inventory of what arrived, which a delta can be made against.
+
+All of it was read back in this load: manifests whole, and a byte of each layer. What a registry lets nobody read is there by
+its manifest alone, and said to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.acts.load.tasks import LoadContext
+from pipeline.core.oci import INDEX_TYPES, MANIFEST_TYPES
+from pipeline.core.reference import Reference
+from pipeline.reader.contents import BundledImage
+from pipeline.storage import inventory
+from pipeline.storage.inventory import Inventory, InventoryMaker
+
+
+def receipt(context: LoadContext, targets: Mapping[Reference, BundledImage], registry: str) -> Inventory:
+    """Of those ``targets`` that are there."""
+    maker = InventoryMaker(registry, inventory.TARGET)
+    contents = context.blob_source.contents
+    for target, image in targets.items():
+        if target not in context.there:
+            continue
+        maker.add_image(str(target), image.descriptor.digest)
+        for blob in contents.closure(image.descriptor).values():
+            is_manifest = blob.media_type in MANIFEST_TYPES | INDEX_TYPES
+            is_read = is_manifest or context.presence.is_proved(target, blob.digest)
+            maker.add_blob(blob.digest, blob.size, target.name, inventory.READ if is_read else inventory.MANIFEST)
+    return maker.made()
