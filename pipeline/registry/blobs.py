@@ -165,7 +165,7 @@ class Blobs:
                 *("PUT", site(endpoint), place, what), scope=wanted, headers=headers, body=upload, first_byte=UPLOAD_TIME
             ) as response:
                 answer = response.read()
-        except RegistryError:
+        except (RegistryError, WrongBytes):
             with suppress(RegistryError):  # no upload stays open
                 self._session.ask_once("DELETE", site(endpoint), begun.headers["location"], what, scope=wanted)
             raise

@@ -114,7 +114,14 @@ class Redirect:
     location: str
 
 
-Fault = Status | Reset | Truncate | WrongBytes | Stall | Slow | NoRange | WrongRange | Replaced | ExpiredToken | Redirect
+@dataclass(frozen=True)
+class NoMount:
+    """Know no mounts, as zot without dedupe: open an upload instead (202)."""
+
+
+Fault = (
+    NoMount | Status | Reset | Truncate | WrongBytes | Stall | Slow | NoRange | WrongRange | Replaced | ExpiredToken | Redirect
+)
 
 
 @dataclass(frozen=True)
@@ -412,7 +419,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _ask_upstream(self, body: bytes, fault: Fault | None) -> None:
         """The client's request once more. Headers may repeat: skopeo sends one ``Accept`` for each media type."""
-        self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        target = self.path.partition("?")[0] if isinstance(fault, NoMount) else self.path
+        self._upstream.putrequest(self.command, target, skip_host=True, skip_accept_encoding=True)
         # Its own name, not ours: what the registry then says of itself in headers has to be rewritten, as behind any proxy.
         self._upstream.putheader("Host", self.server.proxy.upstream)
         for name, value in self.headers.items():

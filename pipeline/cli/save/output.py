@@ -15,6 +15,7 @@ from pipeline.core.log import PLAN, log
 from pipeline.core.oci import SCHEMA1_TYPES, Descriptor, Manifest
 from pipeline.steps import tar
 from pipeline.steps.images.chosen import ChosenImage
+from pipeline.storage import delta
 from pipeline.storage.image_lock import LockedImage, LockedPlatform
 from pipeline.ui import report, terminal
 from pipeline.ui.report import collect
@@ -50,10 +51,19 @@ def print_summary(run: Save, report_file: Path | None, how_to_go_on: str) -> Non
             how_to_go_on=how_to_go_on,
             verified=result.verified,
             lost=_lost(result),
+            left_out=_left_out(context),
             replaced=result.replaced,
             advice=tuple((each.message, each.tip) for each in result.shortages),
         )
     )
+
+
+def _left_out(context: SaveContext) -> tuple[int, int] | None:
+    """Of the archive that was laid out last."""
+    if not context.bundle.bases or not context.state.delta.exists():
+        return None
+    found = delta.parse(context.state.delta.read_bytes(), str(context.state.delta))
+    return len(found.absent), found.size
 
 
 def write_report(run: Save, path: Path, *, planned: bool = False) -> None:

@@ -46,6 +46,8 @@ class Summary:
     """Bytes of a bundle that stayed as it was, and was hashed again."""
     lost: Mapping[BundleImage, Sequence[Referrer]] = field(default_factory=dict)
     """What refers to an index that the bundle does not keep as it was."""
+    left_out: tuple[int, int] | None = None
+    """Layers, and their bytes, that a delta is carried without; None of a whole bundle."""
     replaced: str = ""
     """What the bundle that was replaced contained, where the new one lacks some of it."""
     advice: Sequence[tuple[str, str]] = ()
@@ -195,7 +197,11 @@ def _acts(summary: Summary) -> Iterator[str]:
     if summary.reused:
         yield f"reused {_count(summary.reused, 'image')}, {bytes_text(max(0, plan.total - summary.fetched))} here already"
     if summary.repacked:
-        yield f"packed {bytes_text(plan.total)}{_time(seconds.get('packing', 0), plan.total)}"
+        packed = plan.total - (summary.left_out[1] if summary.left_out else 0)
+        yield f"packed {bytes_text(packed)}{_time(seconds.get('packing', 0), packed)}"
+    if summary.left_out:
+        count, size = summary.left_out
+        yield f"left out {_count(count, 'layer')}, {bytes_text(size)}: the base has them"
     if summary.verified:
         taken = _time(seconds.get("verifying", 0), summary.verified)
         yield f"verified {bytes_text(summary.verified)}{taken}: all is as it was written"

@@ -11,7 +11,7 @@ from pipeline.reader.contents import open_contents
 from tests.support.push import PushedImage
 from tests.support.registry import Registry, RegistryFactory
 from tests.system.deltas.releases import Releases
-from tests.system.load.loading import PLAIN, command, load, loaded
+from tests.system.load.loading import command, load, loaded
 
 
 def everything(registry: Registry, images: tuple[PushedImage, ...]) -> dict[str, bytes]:
@@ -145,4 +145,17 @@ def test_a_base_that_is_none(releases: Releases, work: Path) -> None:
         assert result.code == 2 and said in result.stderr, result
     result = releases.save("second", work / "delta", "-base", releases.folder / "first.txt.lock.yaml", "-compress", "dir")
     assert result.code == 2 and "a folder carries everything" in result.stderr, result
-    assert PLAIN
+
+
+def test_a_delta_in_volumes_with_recovery_files_is_repaired(releases: Releases, work: Path) -> None:
+    first = releases.saved("first", work / "first.tar.gz")
+    more = ("-part", "-part-size=30K", "-parity=20%")
+    delta = releases.saved("second", work / "delta.tar.gz", "-base", first, *more)
+    volumes = sorted(work.glob("delta.tar.gz.part*[0-9]"))
+    assert len(volumes) > 2
+    lost = volumes[1].read_bytes()
+    volumes[1].unlink()
+    result = command("repair", delta.with_name(f"{delta.name}.part0"), "-d", work / "repaired")
+    assert result.code == 0, result
+    assert (work / "repaired" / volumes[1].name).read_bytes() == lost
+    assert command("verify", work / "repaired" / f"{delta.name}.part0", "-base", first).code == 0

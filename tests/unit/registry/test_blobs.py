@@ -187,6 +187,30 @@ def test_a_mount_that_begins_an_upload_is_cancelled() -> None:
         assert server.asked()[1:] == ["DELETE /v2/app/blobs/uploads/7"]
 
 
+@pytest.mark.parametrize("data", [DATA, DATA[:-1] + b"x"])
+def test_a_copy_within_the_registry_is_checked_and_leaves_no_upload_open(data: bytes) -> None:
+    """Of a registry that refuses mounts: what it gives is streamed into the upload that it opened."""
+    taken: list[bytes] = []
+
+    def reply(request: Request) -> Reply:
+        if request.method == "POST":
+            return 202, {"Location": "/v2/app/blobs/uploads/1?state=x"}, b""
+        if request.method == "PUT":
+            taken.append(request.body)
+            return 201, {}, b""
+        return (200, {}, data) if request.method == "GET" else (204, {}, b"")
+
+    with Server(reply) as server:
+        place = parse(f"{server.host}/other:v1")
+        if data == DATA:
+            make().copy_blob(name(server), DIGEST, len(DATA), place)
+            assert taken == [DATA]
+        else:
+            with pytest.raises(ContentError, match="do not match"):
+                make().copy_blob(name(server), DIGEST, len(DATA), place)
+            assert "DELETE /v2/app/blobs/uploads/1?state=x" in server.asked()
+
+
 def test_a_push() -> None:
     def reply(request: Request) -> Reply:
         return (202, {"Location": "/v2/app/blobs/uploads/7?state=x"}, b"") if request.method == "POST" else (201, {}, b"")
