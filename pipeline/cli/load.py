@@ -103,6 +103,7 @@ BODY = Body(
             place="file",
             long="source",
         ),
+        Flag("sign", "", "sign the receipt with this SSH key (a public one, where an agent has the private one)", place="file"),
         Flag("wait", False, "wait while another run loads the same"),
     ),
     examples=(
@@ -146,6 +147,7 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
         failed_list=failed_list,
         receipt=_receipt(given.text("receipt"), place),
         missing=absolute(MISSING, Path.cwd()),
+        sign=_key(given.text("sign")),
         state=folder / "load" / f"{name_of(place.absolute())}-{tag}",
         compression=given.text("compress"),
         harbor=_harbor(given),
@@ -154,6 +156,13 @@ def read(given: Given, operands: tuple[str, ...] = ()) -> LoadOptions:
         slip_signers=slip_signers(given),
         patterns=given.texts("only"),
     )
+
+
+def _key(given: str) -> Path | None:
+    path = absolute(given, Path.cwd(), "sign") if given else None
+    if path is not None and not path.is_file():
+        raise UsageError(f"{path}: there is no such file", tip="ssh-keygen -t ed25519 -f KEY makes one", setting="sign")
+    return path
 
 
 def _receipt(given: str, source: Path) -> Path:

@@ -41,6 +41,7 @@ def make_bundle(settings: Settings, images: tuple[BundleImage, ...], name: str =
         waits_for_quota=settings.text("quota") == "wait",
         lock_file=lock_file,
         bases=settings.paths("base"),
+        base_signers=settings.optional_path("base-signers"),
     )
 
 
@@ -76,6 +77,10 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
         if not base.exists() and not volumes_beside(base):
             tip = "name a receipt, an inventory, a lock, or a bundle"
             yield UsageError(f"{base}: there is no such file", tip=tip, setting="base")
+    signers = settings.optional_path("base-signers")
+    if signers is not None and not signers.is_file():
+        tip = "see ssh-keygen(1), ALLOWED SIGNERS"
+        yield UsageError(f"{signers}: there is no such file", tip=tip, setting="base-signers")
     highest = output.compression.highest_level
     if output.level is not None and output.level > highest:
         valid = f"use {limits_text(1, highest)}" if highest else "a folder is not compressed"

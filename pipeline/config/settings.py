@@ -203,6 +203,14 @@ SETTINGS = (
         examples=("../receipts/site-a.receipt.json",),
         dump=lambda made: "\n".join(map(str, made.bases)),
     ),
+    Setting(
+        "base-signers",
+        "",
+        "demand that each receipt or inventory of -base is signed by one in this file (ssh-keygen, ALLOWED SIGNERS)",
+        is_path=True,
+        place="file",
+        dump=lambda made: str(made.base_signers or ""),
+    ),
     Setting("note", "", "what the slip says in words, e.g. the number of a change request", dump=lambda made: made.output.note),
     Setting(
         "o",

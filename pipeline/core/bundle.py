@@ -249,6 +249,8 @@ class Bundle:
     gate_version: str = ""
     bases: tuple[Path, ...] = ()
     """What the other side has: inventories, receipts, locks, earlier bundles. Their layers are left out."""
+    base_signers: Path | None = None
+    """Who may have signed the receipts and inventories among them; None where no signature is demanded."""
     carried: frozenset[Digest] = frozenset()
     """Layers that are not left out, as they turned out to be missing on the other side (``-only``)."""
     shard: Shard | None = None

@@ -7,25 +7,38 @@ from pathlib import Path
 
 from pipeline.core import reference
 from pipeline.core.errors import ContentError, InputError
+from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, parse, walk
 from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import Contents, open_contents
 from pipeline.registry.distribution import Distribution
-from pipeline.storage import image_lock, inventory
+from pipeline.storage import image_lock, inventory, ssh_signature
 from pipeline.storage.inventory import Inventory, InventoryMaker
 
 _START = 4096
 
 
-def read_base(path: Path, check: Callable[[], None] = walk.no_check) -> Inventory:
-    """The inventory in ``path``, or that of the lock or the bundle which it is. Raises InputError, ArchiveError."""
+def read_base(path: Path, check: Callable[[], None] = walk.no_check, signers: Path | None = None) -> Inventory:
+    """The inventory in ``path``, or that of the lock or the bundle which it is. Raises InputError, ArchiveError.
+
+    With ``signers``, an inventory must be signed by one of them; what is ours, a lock or a bundle, need not.
+    """
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(_START).lstrip()
         if start.startswith(b"{"):
-            return inventory.read(path)
+            return inventory.read(path) if signers is None else _signed(path, signers)
     return of_source(path, check)
+
+
+def _signed(path: Path, signers: Path) -> Inventory:
+    """Of the very bytes whose signature was checked. Raises ArchiveError, InputError."""
+    data = ssh_signature.read(path)
+    signature = ssh_signature.read(path.with_name(path.name + ssh_signature.SUFFIX))
+    who = ssh_signature.signer(path, data, signature, signers, ssh_signature.RECEIPT)
+    log.info("%s is signed by %s", path.name, who)
+    return inventory.parse(data, str(path))
 
 
 def of_source(path: Path, check: Callable[[], None] = walk.no_check) -> Inventory:

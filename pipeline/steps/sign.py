@@ -16,7 +16,7 @@ from pipeline.core.errors import EnvironmentProblem
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
-from pipeline.storage import slip
+from pipeline.storage import delta, slip
 from pipeline.storage.archive import open_archive
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.records.packed import Packed, PackedFile, read_finished, read_packed
@@ -54,8 +54,16 @@ def _about(state: BundleState, bundle: Bundle, references: tuple[str, ...], epoc
         "note": bundle.output.note,
         "images": len(references),
         "list": _digest(state.kept_list),
+        "base": _bases(state),
         "lock": _digest(bundle.lock_file) if bundle.lock_file is not None else None,
     }
+
+
+def _bases(state: BundleState) -> list[str]:
+    """Of a delta: the inventories that it was made against."""
+    if not state.delta.exists():
+        return []
+    return [str(base.digest) for base in delta.parse(state.delta.read_bytes(), str(state.delta)).bases]
 
 
 def _digest(path: Path) -> str | None:

@@ -39,7 +39,7 @@ from pipeline.registry.harbor import Harbor
 from pipeline.registry.skopeo.client import Skopeo
 from pipeline.steps.prove import Prover
 from pipeline.steps.push import CountingSource, LocalRegistry
-from pipeline.storage import inventory
+from pipeline.storage import inventory, ssh_signature
 from pipeline.storage.archive import ForeignArchiveError
 
 _USER = "load"
@@ -77,6 +77,8 @@ class LoadOptions:
     names: Mapping[Reference, Reference] = field(default_factory=dict)
     """Where images go that do not keep their names."""
     receipt: Path | None = None
+    sign: Path | None = None
+    """The SSH key that signs the receipt."""
     missing: Path = Path("missing.json")
     """Where it is written what the base of a delta turned out to lack."""
 
@@ -215,6 +217,11 @@ class Load:
         if self.result.loaded and self._options.receipt is not None:
             found = receipt(self.context, self._targets, self._options.registry)
             inventory.write(self._options.receipt, found)
+            if self._options.sign is not None:
+                signature = ssh_signature.sign(inventory.dump(found), self._options.sign, ssh_signature.RECEIPT)
+                files.write_atomic(
+                    self._options.receipt.with_name(self._options.receipt.name + ssh_signature.SUFFIX), signature
+                )
         image_list.write_failed(self._options.failed_list, self.result.failures, self._options.list_files)
         if not self.result.failures:
             files.remove(self._options.unpacked)

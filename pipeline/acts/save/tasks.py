@@ -96,7 +96,8 @@ class SaveContext(Actions):
         """What the other side has; None where a whole bundle is made. Raises InputError, ArchiveError."""
         if not self.bundle.bases:
             return None
-        inventories = tuple(read_base(path, self.interruption.check) for path in self.bundle.bases)
+        check, signers = self.interruption.check, self.bundle.base_signers
+        inventories = tuple(read_base(path, check, signers) for path in self.bundle.bases)
         return Base(inventories=inventories, carried=self.bundle.carried)
 
     @cached_property

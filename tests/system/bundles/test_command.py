@@ -131,6 +131,7 @@ def test_show_has_every_setting(work: Path) -> None:
             parity: 10%
             sign: policy.json
             base: policy.json
+            base-signers: policy.json
             note: change
             referrers: true
             referrer-types: [application/spdx+json, "application/vnd.dev.cosign.*"]

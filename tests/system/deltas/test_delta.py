@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,32 @@ def test_a_delta_in_volumes_with_recovery_files_is_repaired(releases: Releases, 
     assert result.code == 0, result
     assert (work / "repaired" / volumes[1].name).read_bytes() == lost
     assert command("verify", work / "repaired" / f"{delta.name}.part0", "-base", first).code == 0
+
+
+def test_a_signed_receipt_is_a_base_and_no_other(releases: Releases, fresh_registry: RegistryFactory, work: Path) -> None:
+    for name in ("site", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", name], check=True)
+    Path("signers").write_text(f"site@example.com {Path('site.pub').read_text()}")
+    loaded(releases.saved("first", work / "first.tar.gz"), fresh_registry().host, "-sign", "site")
+    receipt, more = Path("first.tar.gz.receipt.json"), ("-base-signers", "signers")
+    delta = releases.saved("second", work / "delta.tar.gz", "-base", receipt, *more)
+    assert open_contents(delta).absent
+    data, signature = receipt.read_bytes(), Path(f"{receipt}.sig").read_bytes()
+
+    def refused(said: str) -> None:
+        result = releases.save("second", work / "other.tar.gz", "-base", receipt, *more)
+        assert result.code == 3 and said in result.stderr, result
+        assert not (work / "other.tar.gz").exists()
+
+    receipt.write_bytes(data.replace(b'"read"', b'"reed"', 1))
+    refused("was changed after it was signed")
+    receipt.write_bytes(data)
+    Path(f"{receipt}.sig").unlink()
+    refused("is missing, and a signature is demanded")
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", "stranger", "-n", "image-tools-receipt", receipt], check=True)
+    refused("its signer is not in")
+    Path(f"{receipt}.sig").unlink()
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", "site", "-n", "image-tools-slip", receipt], check=True)
+    refused("was changed after it was signed")
+    Path(f"{receipt}.sig").write_bytes(signature)
+    releases.saved("second", work / "other.tar.gz", "-base", receipt, *more)

@@ -92,7 +92,7 @@ WRONG = (
         bundle.yaml:5:5: unknown key 'compres': did you mean 'compress'?
         bundle.yaml:6:29: unknown key 'archs': did you mean 'arch'?
         bundle.yaml:7:5: unknown key 'frobnicate': valid are description, images, arch, os, source, jobs, cache, destination, \
-compress, compress-level, part, part-size, parity, parity-blocks, sign, base, note, failed-list, authfile, cert-dir, tls-verify, referrers, referrer-types, require-signed, quota, retry, via
+compress, compress-level, part, part-size, parity, parity-blocks, sign, base, base-signers, note, failed-list, authfile, cert-dir, tls-verify, referrers, referrer-types, require-signed, quota, retry, via
         """,
         by_schema=True,
     ),

@@ -151,6 +151,7 @@ def test_every_setting(work: Path) -> None:
             parity-blocks: 5000
             sign: key
             base: [one.receipt.json, two.lock.yaml]
+            base-signers: key
             note: change 4711
             failed-list: out/failed.txt
             authfile: auth.json
