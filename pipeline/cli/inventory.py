@@ -23,6 +23,7 @@ from pipeline.core.reference import Reference, parse_source
 from pipeline.reader import inventories
 from pipeline.reader.targets import reference_in_registry
 from pipeline.registry.distribution import Distribution
+from pipeline.registry.harbor import Harbor
 from pipeline.registry.login import environment_login
 from pipeline.storage import inventory, locks
 from pipeline.storage.inventory import Inventory
@@ -63,7 +64,11 @@ def _of_registry(given: Given, registry: str, interruption: Interruption, proble
     where = parse_source(registry)
     with environment_login.logged_in(bundle_maker.access(settings), environment_login.login_of("DEST")) as access:
         distribution = Distribution(access, interruption, connections=2 * jobs, mirrors=False)
-        names = _listed(given.texts("f"), where, default_project(given) or "") or distribution.catalogue(where)
+        project = default_project(given)
+        names = _listed(given.texts("f"), where, project)
+        if not names:
+            known = Harbor(where, distribution.session, given.switch("harbor-https")).repositories() if project else None
+            names = distribution.catalogue(where, known)
         return inventories.of_registry(distribution, where, names, jobs, problems)
 
 
@@ -81,13 +86,14 @@ BODY = Body(
         LIST,
         *rows("jobs"),
         LOG_FORMAT,
+        Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
         Flag("o", "", "file to write to (default standard output)", place="file"),
         PROJECT,
         Flag("registry", "", "look at what this registry has: host, host:port or host/path, as -d of load"),
         Flag(
             "repo-type",
             "",
-            "repository type, can be 'harbor': images of -f have the names that load gives them there",
+            "repository type, can be 'harbor': -f has the names that load gives them there; without it, all is listed",
             choices=("harbor",),
         ),
     ),

@@ -5,7 +5,7 @@ Source: distribution's HTTP API V2, "Listing Repositories" (not in distribution-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.core import oci
 from pipeline.core.errors import Cause, InputError, RegistryError
@@ -26,11 +26,14 @@ class Catalogue:
         self._routes = routes
         self._tags = tags
 
-    def of(self, registry: str) -> list[Reference]:
-        """Every tag below ``registry`` (host or host/path). Raises RegistryError, InputError where it does not list them."""
+    def of(self, registry: str, repositories: Iterable[str] | None = None) -> list[Reference]:
+        """Every tag below ``registry`` (host or host/path), of its ``repositories`` where these are known.
+
+        Raises RegistryError, and InputError where it does not list them.
+        """
         host, _, path = parse_source(registry).partition("/")
         found: list[Reference] = []
-        for name in self._repositories(host):
+        for name in self._repositories(host) if repositories is None else repositories:
             if path and not name.startswith(f"{path}/"):
                 continue
             repository = Reference(host, name)

@@ -10,7 +10,7 @@ Source: distribution-spec 1.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -98,9 +98,11 @@ class Distribution:
         """All tags of a repository; None where there is no such repository."""
         return self._tags.of(name)
 
-    def catalogue(self, registry: str) -> list[Reference]:
-        """Every tag that a registry (host or host/path) lists. Raises InputError where it lists nothing to us."""
-        return self._catalogue.of(registry)
+    def catalogue(self, registry: str, repositories: Iterable[str] | None = None) -> list[Reference]:
+        """Every tag that a registry (host or host/path) has, of ``repositories`` where these are known. Raises InputError where
+        it lists none to us.
+        """
+        return self._catalogue.of(registry, repositories)
 
     def put_manifest(self, reference: Reference, data: bytes, media_type: str) -> None:
         """Put a manifest under its tag, or its digest. Raises RegistryError, also where the registry stores other bytes."""

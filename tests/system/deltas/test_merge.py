@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.registry import RegistryFactory
 from tests.system.deltas.releases import Releases
+from tests.system.load.harbor import Harbor
 from tests.system.load.loading import command, loaded
 
 
@@ -124,3 +125,21 @@ def test_inventories_of_a_registry(releases: Releases, fresh_registry: RegistryF
     loaded(delta, f"{target.host}/mirror")
     gone = command("inventory", "-registry", target.host, "-f", releases.list_of("second"), plain, "-o", "c.json")
     assert gone.code == 1 and "is not there" in gone.stderr
+
+
+def test_the_inventory_of_a_harbor_which_lists_by_its_api(
+    releases: Releases, fresh_registry: RegistryFactory, work: Path
+) -> None:
+    with Harbor(fresh_registry().host) as harbor:
+        login = ("-authfile", harbor.auth_file(work), "-tls-verify=false")
+        plain = ("-repo-type", "harbor", "-harbor-https=false")
+        first = releases.saved("first", work / "first.tar.gz")
+        assert command("load", first, "-d", harbor.host, "-j", "2", *login, *plain).code == 0
+        harbor.repositories = sorted(f"deltas/{name}" for name in ("app", "old", "same", "tool")) + ["gone/away"] * 99
+        found = command("inventory", "-registry", harbor.host, *login, *plain, "-o", "harbor.json")
+        assert found.code == 0, found
+        assert [
+            each["reference"].partition("/")[2] for each in json.loads(Path("harbor.json").read_text())["images"]
+        ] == sorted(f"{each.repository}:{each.tag}" for each in releases.first)
+        pages = [asked.path for asked in harbor.asked if "repositories" in asked.path]
+        assert len(pages) == 2

@@ -1,6 +1,7 @@
 """A small Harbor: its API for projects over real HTTP, and before a registry the rule that images go into projects only.
 
-Sources: Harbor's ``api/v2.0/swagger.yaml`` (``HEAD`` and ``POST /projects``) and the errors that Harbor 2.9 answers with.
+Sources: Harbor's ``api/v2.0/swagger.yaml`` (``HEAD`` and ``POST /projects``, ``GET /repositories``)
+and the errors that Harbor 2.9 answers with.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Harbor:
     def __init__(self, upstream: str = "", tls: tuple[Path, Path] | None = None) -> None:
         self.upstream = upstream
         self.projects: dict[str, dict[str, Any]] = {}
+        self.repositories: list[str] = []
         self.asked: list[Asked] = []
         self.failures: list[int] = []
         """Statuses to answer the next requests to the API with."""
@@ -110,6 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_logged_in():
             return 401, _error("UNAUTHORIZED", "unauthorized")
         place = urlsplit(self.path)
+        if place.path == "/api/v2.0/repositories":
+            query = parse_qs(place.query)
+            start = (int(query["page"][0]) - 1) * int(query["page_size"][0])
+            return 200, [{"name": name} for name in harbor.repositories[start : start + int(query["page_size"][0])]]
         if place.path != "/api/v2.0/projects":
             return 404, _error("NOT_FOUND", "nothing is here")
         if self.command == "HEAD":
