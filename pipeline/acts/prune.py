@@ -207,9 +207,9 @@ def _withdraw(cache: Cache, gone: Iterable[Path]) -> None:
         if is_broken(folder / INDEX):
             (folder / INDEX).unlink()
     if is_broken(cache.root / INDEX):
-        files.write_atomic(cache.root / INDEX, layout_index(()))
-        (cache.root / IMAGES_LIST).unlink(missing_ok=True)
-        (cache.root / BUNDLE_INFO).unlink(missing_ok=True)
+        for name in (IMAGES_LIST, BUNDLE_INFO):
+            (cache.root / name).unlink(missing_ok=True)
+        files.write_atomic(cache.root / INDEX, layout_index(()))  # last: as long as it is broken, this is finished
 
 
 def _remove_empty(folder: Path) -> None:

@@ -8,8 +8,9 @@ number of jobs, the order of arrival and the folder.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,6 +18,9 @@ from pipeline.core import files, oci
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Descriptor, Digest, Manifest
+from pipeline.reader import listing
+from pipeline.reader.contents import Contents
+from pipeline.reader.listing import look_at
 from pipeline.steps.images.choose import PlatformImage
 from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage import bundle_info, bundle_layout
@@ -24,7 +28,7 @@ from pipeline.storage import delta as delta_document
 from pipeline.storage.archive import ArchiveLayout
 from pipeline.storage.bundle_info import BundleInfo, ListedImage, ShardInfo
 from pipeline.storage.bundle_layout import ImageFiles
-from pipeline.storage.bundle_state import IMAGES, BundleState
+from pipeline.storage.bundle_state import IMAGES, LISTING, BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.delta import Base, Delta
 from pipeline.storage.image_layout import INDEX, layout_index, read_layout_index
@@ -57,13 +61,53 @@ def lay_out(
     else:
         files.remove(state.delta)
     list_file = state.images_list if delta is None else state.delta
-    root_files = {list_file.name: list_file.read_bytes(), bundle_info.FILE: state.info.read_bytes()}
+    found = look_at(Contents(_LaidOut(cache, state, delta)))
+    files.write_if_changed(state.listing, listing.dump(found))
+    root_files = {
+        list_file.name: list_file.read_bytes(),
+        bundle_info.FILE: state.info.read_bytes(),
+        LISTING: state.listing.read_bytes(),
+    }
     packed = [blob for digest, blob in blobs.items() if delta is None or digest not in delta.absent]
     images = (_image_files(cache, state, item) for item in saved)
     members = tuple(bundle_layout.members(state.index.read_bytes(), root_files, images, packed))
     layout = ArchiveLayout(int(time.timestamp()), members, delta is not None)
     files.write_atomic(state.archive_layout, files.dump_json(layout.to_json()))
     files.write_atomic(state.sums, files.dump_json(_sums(state)))
+
+
+class _LaidOut:
+    """The bundle as a ``Store``, before it is packed."""
+
+    kind = "dir"
+
+    def __init__(self, cache: Cache, state: BundleState, delta: Delta | None) -> None:
+        self.place = str(state.folder)
+        self._cache = cache
+        self._state = state
+        self._delta = delta
+
+    def size(self, digest: Digest) -> int | None:
+        if self._delta is not None and digest in self._delta.absent:
+            return None
+        with contextlib.suppress(OSError):
+            return self._cache.blob(digest).stat().st_size
+        return None
+
+    def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        data = self._cache.read(digest)  # a manifest or a config
+        return iter((data[offset : None if length is None else offset + length],))
+
+    def metadata(self, path: str) -> bytes | None:
+        if path == delta_document.FILE and self._delta is not None:
+            return self._state.delta.read_bytes()
+        return self._state.index.read_bytes() if path == INDEX else None
+
+    def blobs(self) -> Iterable[Digest]:
+        return ()
+
+    def has_changed(self) -> bool:
+        return False
 
 
 def is_current(state: BundleState) -> bool:
@@ -79,6 +123,7 @@ def _sums(state: BundleState) -> dict[str, str]:
         state.index,
         state.images_list,
         state.info,
+        state.listing,
         state.archive_layout,
         *([state.delta] if state.delta.exists() else []),
     )

@@ -9,6 +9,8 @@ from pipeline.core.reference import Reference
 from pipeline.storage.image_layout import INDEX
 
 IMAGES_LIST = "saved-images-list.json"
+LISTING = "listing.json"
+"""What ``ls`` says of it."""
 BUNDLE_INFO = "bundle.json"
 """What it was made of and with; see ``bundle_info``."""
 IMAGES = "images"
@@ -32,6 +34,10 @@ class BundleState:
     def delta(self) -> Path:
         """What is left out, of a delta."""
         return self.folder / "delta.json"
+
+    @property
+    def listing(self) -> Path:
+        return self.folder / LISTING
 
     @property
     def info(self) -> Path:

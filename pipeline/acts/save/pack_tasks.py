@@ -20,7 +20,7 @@ from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage import bundle_info
 
 ACT_3 = ("tar", "compress", "split", "parity", "sign")
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Of the archive's contents; a new one makes every bundle pack again."""
 _YEAR_10000 = 253_402_300_800
 

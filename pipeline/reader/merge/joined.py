@@ -11,14 +11,16 @@ from pipeline.core import files
 from pipeline.core.errors import ArchiveError, ContentError, InputError
 from pipeline.core.oci import REF_NAME, Descriptor, Digest
 from pipeline.core.reference import parse
+from pipeline.reader import listing
 from pipeline.reader.contents import Contents
 from pipeline.reader.contents.overlay import OverlayStore
+from pipeline.reader.listing import look_at
 from pipeline.reader.merge.sources import Merging, Source
 from pipeline.storage import bundle_info, bundle_layout
 from pipeline.storage.archive import ArchiveLayout
 from pipeline.storage.bundle_info import BundleInfo, ListedImage, Packing
 from pipeline.storage.bundle_layout import ImageFiles
-from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST
+from pipeline.storage.bundle_state import IMAGES, IMAGES_LIST, LISTING
 from pipeline.storage.image_layout import INDEX, LAYOUT_FILE, OCI_LAYOUT, layout_index
 
 SHOWN = 5
@@ -68,7 +70,11 @@ def join(merging: Merging, packing: Packing) -> Joined:
         images=tuple(replace(info, position=number) for number, info in enumerate(_infos(images), start=1)),
         folders=folders,
     )
-    root_files = {IMAGES_LIST: files.dump_json(listed), bundle_info.FILE: bundle_info.dump(info)}
+    root_files = {
+        IMAGES_LIST: files.dump_json(listed),
+        bundle_info.FILE: bundle_info.dump(info),
+        LISTING: listing.dump(look_at(contents)),
+    }
     image_files = [_files(image, folder, platforms) for image, (folder, platforms) in zip(images, folders.items(), strict=True)]
     members = tuple(bundle_layout.members(index, root_files, image_files, blobs.values()))
     mtime = int(datetime.fromisoformat(time.replace("Z", "+00:00")).astimezone(timezone.utc).timestamp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Descriptor, Digest, Index, Manifest, walk
+from pipeline.reader import listing
 from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store, with_bases
 from pipeline.reader.verify import recovery
 from pipeline.reader.verify.findings import Fault, Report
@@ -18,6 +20,7 @@ from pipeline.storage import parity
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import find
+from pipeline.storage.bundle_state import LISTING
 
 
 def check(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path] = ()) -> Report:
@@ -72,6 +75,8 @@ def _look_at(
     needs, of_images = _follow(contents, damaged)
     faults += of_volumes + of_images
     faults += [Fault(str(digest), problem, tuple(needs.get(digest, ()))) for digest, problem in damaged.items()]
+    if contents is not None and not faults:
+        faults += _listing_faults(contents, store)
     if isinstance(store, ArchiveStore):
         faults += _metadata_faults(store, interruption)
         faults += (Fault(path.name, problem) for problem in audit(store.reader, interruption.check))
@@ -90,6 +95,15 @@ def _look_at(
         left_out=_left_out(contents, bases),
         is_readable=contents is not None,
     )
+
+
+def _listing_faults(contents: Contents, store: Store) -> Iterator[Fault]:
+    """Whether ``ls`` says what is there."""
+    with suppress(ArchiveError):  # damage is told with the other metadata
+        data = store.metadata(LISTING)
+        own = Contents(store, contents.check)
+        if data is not None and data != listing.dump(listing.look_at(own)):
+            yield Fault(LISTING, "it does not say what is in the bundle")
 
 
 def _left_out(contents: Contents | None, bases: Sequence[Path]) -> tuple[int, int] | None:

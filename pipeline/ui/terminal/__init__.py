@@ -15,7 +15,7 @@ from pipeline.ui.terminal.summary import (
     print_problem,
     print_summary,
 )
-from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text, referrers_text
+from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text, referrers_text, table
 
 __all__ = [
     "FORMATS",
@@ -36,4 +36,5 @@ __all__ = [
     "say_at_once",
     "show_progress",
     "start_logging",
+    "table",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.core.redact import redact
 
@@ -34,6 +35,19 @@ def duration_text(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lines of columns, as wide as they need to be; those whose head begins with ``>`` are aligned to the right."""
+    names = [name.removeprefix(">") for name in head]
+    lines = [names, *rows]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(head))]
+    for line in lines:
+        cells = (
+            cell.rjust(width) if name.startswith(">") else cell.ljust(width)
+            for name, cell, width in zip(head, line, widths, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
 
 
 def referrers_text(number: int | str) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
+from pipeline.reader.contents import open_contents
+from pipeline.reader.listing import dump, look_at, make_listing
 from tests.support.registry import RegistryFactory
-from tests.system.load.loading import Bundle, command, json_of
+from tests.system.load.loading import Bundle, command, json_of, make_bundle
 
 
 def test_every_kind(volumes: Bundle) -> None:
@@ -42,12 +48,40 @@ def test_what_is_shared(small: Bundle) -> None:
 
 def test_for_people(small: Bundle) -> None:
     result = command("ls", small.path)
+    image, shared = small.images["docker-list"], small.images["shared-one"]
+    assert (result.code, result.stderr) == (0, "")
+    total, empty, head, *rows = result.stdout.splitlines()
+    assert total.startswith("3 images, 6 image/arches, 24 blobs, ") and total.endswith(" saved by sharing)") and not empty
+    assert head.split() == ["IMAGE", "PLATFORMS", "SIZE", "OWN"] and len(rows) == 3
+    cells = {row.split()[0]: re.split("  +", row)[1:] for row in rows}
+    assert cells[image.reference][0].split()[:2] == ["amd64", "arm64/v8"] or "arm64" in cells[image.reference][0]
+    own, whole = cells[image.reference][2], cells[image.reference][1]
+    assert own == whole, "it shares nothing"
+    assert cells[shared.reference][2] != cells[shared.reference][1]
+
+
+def test_with_digests(small: Bundle) -> None:
+    result = command("ls", small.path, "-v")
     image = small.images["docker-list"]
     platform = image.platforms[0]
-    assert (result.code, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"{image.reference}\n    {image.digest}  ")
+    assert f"{image.reference}\n    {image.digest}  " in result.stdout
     assert f"    linux/amd64      {platform.manifest}  " in result.stdout
-    assert "3 images, 6 image/arches, 24 blobs, " in result.stdout
+
+
+def test_what_is_brought_along_is_what_is_there(small: Bundle, work: Path) -> None:
+    """ls reads one file of ours; without it, every manifest. verify compares them."""
+    contents = open_contents(small.path)
+    fast, slow = make_listing(contents), look_at(contents)
+    assert contents.store.metadata("listing.json") == dump(slow) == dump(fast)
+    folder = make_bundle(work / "folder", list(small.images.values()), "-compress=dir", name="made").path
+    path = folder / "listing.json"
+    assert json.loads(path.read_text())["images"]
+    path.write_text(path.read_text().replace("small/shared-one", "small/shared-won"))
+    assert "small/shared-won" in command("ls", folder).stdout
+    result = command("verify", folder)
+    assert result.code == 1 and "listing.json: it does not say what is in the bundle" in result.stdout
+    path.write_text("[")
+    assert "small/shared-one" in command("ls", folder).stdout
 
 
 @pytest.mark.parametrize("arguments", [["-json"], ["-j", "a"], ["~nobody-of-that-name/a"]])

@@ -123,7 +123,7 @@ def test_a_lock_with_nonsense_in_it(small: Signed) -> None:
     saved([small.image], "-referrers", "-lock")
     [lock] = Path().glob("*.lock.yaml")
     good = lock.read_text()
-    for old, new in (("subject: sha256:", "subject: md5:"), ("tag: sha256-", "tag: ../"), ("size: ", "size: x")):
+    for old, new in (("subject: 'sha256:", "subject: 'md5:"), ("tag: sha256-", "tag: ../"), ("size: ", "size: x")):
         lock.write_text(good.replace(old, new))
         result = save([small.image], "-referrers", "-locked")
         assert result.code == 2 and "this is no lock of ours" in result.stderr, old

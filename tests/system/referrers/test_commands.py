@@ -29,14 +29,14 @@ def test_ls(whole: Bundle, signed: Signed) -> None:
             "tag": each.tag or None,
             "size": sum(len(part.data) for part in parts),
         }
-    text = command("ls", whole.path).stdout
+    text = command("ls", "-v", whole.path).stdout
     sbom, sig = signed.along["amd64 sbom"], signed.along["arm64 sig"]
     assert f"    SBOM             {sbom.digest}  " in text
     assert f"    attestation      {signed.along['amd64 att'].digest}  " in text
     after = text.split(f"    signature        {sig.digest}", 1)[1].splitlines()
     assert after[1].endswith("of linux/arm64")
     assert text.count("    signature ") == 6
-    assert "\n1 images and 8 referrers, 2 image/arches, " in text
+    assert "1 images and 8 referrers, 2 image/arches, " in text
 
 
 def test_sizes_of_images_are_their_own(whole: Bundle, subset: Bundle) -> None:

@@ -226,7 +226,15 @@ class Unpacked:
             needed |= self.closure(entry["digest"])
             assert entry["size"] == len(self.blobs[entry["digest"]])
         assert needed == set(self.blobs), "exactly what the images need"
-        expected = {"index.json", "oci-layout", "blobs", "saved-images-list.json", "bundle.json", "archive-index.json"}
+        expected = {
+            "index.json",
+            "oci-layout",
+            "blobs",
+            "saved-images-list.json",
+            "bundle.json",
+            "listing.json",
+            "archive-index.json",
+        }
         for entry in self.index["manifests"]:
             name = entry["annotations"][REF_NAME]
             [own] = load(self.folder(name) / "index.json")["manifests"]

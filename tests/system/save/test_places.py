@@ -199,7 +199,7 @@ def test_the_cache_may_be_empty_before(good: PushedImage) -> None:
 
 def test_nothing_lies_beside_the_results(good: PushedImage) -> None:
     prepared([good])
-    saved([good], "-part", "-part-size=5K")
+    saved([good], "-part", "-part-size=6K")
     names = {path.name for path in Path().iterdir()}
     assert names == {
         LIST.name,
