@@ -52,7 +52,7 @@ def _prune(given: Given, operands: tuple[str, ...]) -> int:
     if not cache.state.is_dir():
         take_inventory(root)  # raises where there is no cache; otherwise there is one that knows no bundle
     if given.switch("dry-run"):
-        _report(take_inventory(root, forgotten), "would remove")
+        _report(take_inventory(root, forgotten), "would remove", is_verbose=given.switch("v"))
         return EXIT_OK
     wait = given.switch("wait")
     with locks.lock_cache(cache, wait=wait), locks.no_readers(cache.root, wait=wait):
@@ -70,15 +70,21 @@ PRUNE = Body(
         _CACHE,
         Flag("dry-run", False, "print what would be removed, and remove nothing"),
         Flag("forget", "", "bundles to forget first, by destination or id, separate with ','; their archives stay"),
+        Flag("v", False, "with -dry-run: name all that would be removed", long="verbose"),
         Flag("wait", False, "wait while a run uses the cache"),
     ),
     examples=("image-tools cache prune -dry-run", "image-tools cache prune -forget saved-images.tar.gz"),
 )
 
 
-def _report(inventory: Inventory, verb: str) -> None:
+def _report(inventory: Inventory, verb: str, *, is_verbose: bool) -> None:
+    """A sum by kind; ``is_verbose``, every name, too."""
     unused = inventory.unused
     _print(f"{verb} {_counted(unused)}")
+    if not is_verbose:
+        if unused:
+            _print("-v names all of it")
+        return
     for path in (*unused.temporary, *unused.folders, *unused.records, *unused.blobs):
         _print(f"  {_relative(path, inventory.cache.root)}")
 

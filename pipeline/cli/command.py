@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,14 @@ from pipeline.config.flag import Flag, in_flags
 from pipeline.core.errors import EXIT_OK, UsageError
 from pipeline.core.log import log
 
+EXIT_CODES = """\
+Exit codes:
+  0            all is done
+  1            some images failed; the others are done
+  2            the command or one of its files is wrong, and nothing was done
+  3            the machine, or a registry, could not; what is done is kept
+  130, 143     interrupted, by Ctrl-C or SIGTERM; what is done is kept
+"""
 HELP = ("-h", "--h", "-help", "--help")
 
 
@@ -28,6 +36,10 @@ class Body:
     about: str = ""
     """What its help says below the flags."""
     examples: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Names of flags by the heading that its help shows them under; empty where they need none."""
+    tells_exit_codes: bool = False
+    """Whether its help ends with what its exit codes mean."""
     takes_files: bool = False
     """Whether its operands are files."""
     takes_words: bool = False
@@ -70,9 +82,12 @@ class Command:
 
     def help(self) -> str:
         flags = self.flags
-        head = go_flags.usage(self.words, flags) if flags else f"Usage:\n  {self.call_line}    {self.summary}\n"
+        head = (
+            go_flags.usage(self.words, flags, self.body.groups) if flags else f"Usage:\n  {self.call_line}    {self.summary}\n"
+        )
         about = f"\n{self.body.about.strip()}\n" if self.body.about else ""
-        return head + about + examples_text(self.body.examples)
+        codes = f"\n{EXIT_CODES}" if self.body.tells_exit_codes else ""
+        return head + about + examples_text(self.body.examples) + codes
 
     def call(self, arguments: Sequence[str]) -> int:
         """Run it. Its exit code. Raises ImageToolsError; a UsageError speaks of flags."""

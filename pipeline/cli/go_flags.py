@@ -107,11 +107,20 @@ def parse(flags: Sequence[Flag], arguments: Sequence[str], command: str = "") ->
     return Arguments(Given(flags, arguments, values, lists), tuple(operands), tuple(replaced))
 
 
-def usage(command: str, flags: Sequence[Flag]) -> str:
-    """Help in the shape of Go's ``PrintDefaults``."""
+def usage(command: str, flags: Sequence[Flag], groups: Mapping[str, str] | None = None) -> str:
+    """Help in the shape of Go's ``PrintDefaults``; in ``groups`` (names of flags by heading) where there are some."""
     found = sorted(flags, key=lambda flag: flag.name)
+    if groups:
+        by_name = {flag.name: flag for flag in found}
+        parts = [
+            (f"\n{heading}\n" if heading else "") + "".join(by_name[name].usage() for name in sorted(names.split()))
+            for heading, names in groups.items()
+        ]
+        body = "".join(parts)
+    else:
+        body = "".join(flag.usage() for flag in found)
     long = ", ".join(f"--{flag.names[1]} (-{flag.name})" for flag in found if len(flag.names) > 1)
-    return f"Usage of {command}:\n{''.join(flag.usage() for flag in found)}" + (f"\nLong names: {long}\n" if long else "")
+    return f"Usage of {command}:\n{body}" + (f"\nLong names: {long}\n" if long else "")
 
 
 def _not_defined(name: str, flags: Sequence[Flag], command: str) -> UsageError:

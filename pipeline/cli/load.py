@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.acts.load.run import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
 from pipeline.cli.arguments import (
     ACCESS,
     DEBUG,
+    JSON,
     LOG_FILE,
     LOG_FORMAT,
     ONLY,
@@ -20,6 +23,7 @@ from pipeline.cli.arguments import (
     QUIET,
     REQUIRE_SLIP,
     chosen,
+    print_json,
     print_lines,
     slip_signers,
     source,
@@ -41,7 +45,7 @@ from pipeline.registry.login import environment_login
 from pipeline.storage import locks
 from pipeline.storage.inventory import SUFFIX
 from pipeline.storage.parity import base_of
-from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
+from pipeline.ui.terminal import bytes_text, duration_text, referrers_text, show_progress
 
 DEFAULT_FAILED_LIST = "load-failed.txt"
 MISSING = "missing.json"
@@ -66,6 +70,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
                     given.text("progress"),
                     dry_run=given.switch("dry-run"),
                     is_quiet=given.switch("quiet"),
+                    is_json=given.switch("json"),
                 )
         except ImageToolsError:
             if not interruption.requested:
@@ -86,6 +91,7 @@ BODY = Body(
         Flag("dry-run", False, "ask the registry and print what would be loaded, but send nothing"),
         Flag("f", "", "load only the images in this list file", place="file", adds_up=True, long="file"),
         Flag("harbor-https", True, "use HTTPS for the API of Harbor"),
+        JSON,
         *rows("jobs"),
         LOG_FILE,
         LOG_FORMAT,
@@ -112,6 +118,7 @@ BODY = Body(
         "image-tools load -s saved-image-cache -d registry.internal/mirror -dry-run",
     ),
     takes_files=True,
+    tells_exit_codes=True,
     about="SOURCE may be given as -s SOURCE, too.",
 )
 
@@ -172,7 +179,8 @@ def _receipt(given: str, source: Path) -> Path:
     return path
 
 
-def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quiet: bool) -> int:
+def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quiet: bool, is_json: bool) -> int:
+    started = time.monotonic()
     load.open()
     with show_progress(mode, load.context.tracker.snapshot):
         load.check()
@@ -182,12 +190,19 @@ def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quie
     if dry_run:
         plan = load.plan
         load.result.failures |= plan.damaged
-        print_lines(*_plan_lines(plan, load.result))
+        if is_json:
+            failed = load.result.failures
+            print_json({"registry": options.registry, "missing": dict(plan.missing), "size": plan.size, "failed": failed})
+        else:
+            print_lines(*_plan_lines(plan, load.result))
         return EXIT_SOME_FAILED if load.result.failures else EXIT_OK
     load.finish()
     result = load.result
-    if result.failures or not is_quiet:
-        print_lines(*_lines(result, options))
+    seconds = time.monotonic() - started
+    if is_json:
+        print_json(_document(result, options, seconds))
+    elif result.failures or not is_quiet:
+        print_lines(*_lines(result, options, seconds))
     if not result.loaded:
         return EXIT_COULD_NOT
     return EXIT_SOME_FAILED if result.failures else EXIT_OK
@@ -200,7 +215,21 @@ def _plan_lines(plan: LoadPlan, result: LoadResult) -> Iterator[str]:
     yield f"to load            {len(plan.missing)} images, {bytes_text(plan.size)} at most: the registry may have some of it"
 
 
-def _lines(result: LoadResult, options: LoadOptions) -> Iterator[str]:
+def _document(result: LoadResult, options: LoadOptions, seconds: float) -> dict[str, Any]:
+    """The summary, for programs. ``sent`` in bytes."""
+    return {
+        "source": str(options.source),
+        "registry": options.registry,
+        "pushed": result.pushed,
+        "there": result.there,
+        "failed": result.failures,
+        "sent": result.sent,
+        "seconds": round(seconds, 3),
+        "receipt": str(options.receipt) if result.loaded and options.receipt else None,
+    }
+
+
+def _lines(result: LoadResult, options: LoadOptions, seconds: float) -> Iterator[str]:
     loaded, all_of_them = [*result.pushed, *result.there], [*result.pushed, *result.there, *result.failures]
     referrers = sum(name in result.referrers for name in loaded)
     total = sum(name in result.referrers for name in all_of_them)
@@ -208,7 +237,8 @@ def _lines(result: LoadResult, options: LoadOptions) -> Iterator[str]:
     images = f"loaded {len(loaded) - referrers} of {len(all_of_them) - total} images{more}"
     yield ""
     yield f"{images} into {options.registry}: {len(result.there)} were there already"
-    yield f"sent {bytes_text(result.sent)}"
+    rate = f", {bytes_text(result.sent / seconds)}/s" if result.sent and seconds >= 0.05 else ""
+    yield f"sent {bytes_text(result.sent)} in {duration_text(seconds)}{rate}"
     if result.loaded and options.receipt is not None:
         yield f"receipt: {options.receipt.name}"
     if result.failures:

@@ -12,6 +12,7 @@ from pipeline.cli.arguments import (
     BASE,
     DEBUG,
     JSON,
+    PROGRESS,
     REQUIRE_SLIP,
     bases,
     chosen,
@@ -35,10 +36,10 @@ from pipeline.core.reference import Reference, parse_source
 from pipeline.reader.contents import BundledImage, open_contents, open_store
 from pipeline.reader.slips import demand_slip
 from pipeline.reader.targets import in_registry
-from pipeline.reader.verify import Fault, Report, check, compare
+from pipeline.reader.verify import Fault, Meter, Report, check, compare
 from pipeline.registry.distribution import Distribution
 from pipeline.storage import locks
-from pipeline.ui.terminal import bytes_text, referrers_text
+from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
 
 JOBS_HELP = f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"
 SHOWN = 8
@@ -72,6 +73,7 @@ BODY = Body(
         PROJECT,
         replace(KEYS["jobs"], default=0, help=JOBS_HELP),
         JSON,
+        PROGRESS,
         REQUIRE_SLIP,
         Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
         Flag(
@@ -109,7 +111,12 @@ def _report(given: Given, source: Path, interruption: Interruption) -> Report:
         contents, deep = open_contents(source, interruption.check), given.switch("deep")
         return compare(contents, place, distribution, deep=deep, jobs=jobs, interruption=interruption)
     jobs = settings.number("jobs") if settings.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
-    return check(source, jobs, interruption, bases(given))
+    from pipeline.acts.progress import Tracker  # here: help shall not wait for doit
+
+    tracker = Tracker(lambda descriptor: False)
+    meter = Meter(begin=lambda total: tracker.begin("verifying", 0, total, "verify"), count=tracker.add)
+    with show_progress(given.text("progress"), tracker.snapshot):
+        return check(source, jobs, interruption, bases(given), meter)
 
 
 def _with_slip(allowed: Path | None, source: Path, report: Report, interruption: Interruption) -> Report:

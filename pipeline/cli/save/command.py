@@ -31,8 +31,13 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
 BODY = Body(
     run=_run,
     flags=save_options.SAVE_FLAGS,
+    groups=save_options.GROUPS,
+    tells_exit_codes=True,
     takes_words=True,
-    about="IMAGE may stand before and after flags, and adds to the lists of -f.",
+    about="""
+image-tools save [-f LIST] [IMAGE...] saves images into one bundle. IMAGE may stand before and after
+flags, and adds to the lists of -f.
+""",
     examples=(
         "image-tools save nginx:1.27 redis:7 -d web.tar.gz",
         "image-tools save -f rancher-images.txt",

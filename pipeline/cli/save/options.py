@@ -54,6 +54,17 @@ SAVE_FLAGS: tuple[Flag, ...] = (
 )
 
 
+GROUPS: Mapping[str, str] = {
+    "": "a compress d debug f j o part part-size s",
+    "Images:": "bundle config flavor lock locked only os probable referrer-types referrers shard values",
+    "The bundle:": "base base-signers compress-level gate gate-version note parity parity-blocks sign",
+    "Registries:": "authfile cert-dir quota require-signed retry tls-verify via",
+    "The run:": "cache dry-run force verify wait",
+    "What is told:": "log-file log-format progress quiet report",
+}
+"""The flags as help shows them: first those that the documented help has, which most runs need no more than."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SaveOptions:
     """Bundles and how this run treats them. ``list_files`` is empty where the list came from standard input."""

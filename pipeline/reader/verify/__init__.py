@@ -10,7 +10,8 @@ that is not there, or not of a known format.
 from __future__ import annotations
 
 from pipeline.reader.verify.findings import Fault, Report
+from pipeline.reader.verify.hashing import Meter
 from pipeline.reader.verify.registry import compare, lacking
 from pipeline.reader.verify.source import check
 
-__all__ = ["Fault", "Report", "check", "compare", "lacking"]
+__all__ = ["Fault", "Meter", "Report", "check", "compare", "lacking"]

@@ -9,23 +9,19 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import ArchiveError
 from pipeline.core.files import CHUNK
 from pipeline.core.interruption import Interruption
-from pipeline.core.log import log
 from pipeline.core.oci import Digest
 from pipeline.core.parallel import in_parallel
 from pipeline.reader.contents import ArchiveStore, Store
 from pipeline.reader.verify.findings import Fault
 from pipeline.storage.archive.volume_reader import VolumeSet
-
-REPORT_EVERY = 10.0
-"""Seconds between two lines that tell how far it is."""
 
 MAX_SUMS = 4 * 1024 * 1024
 """Bytes of a checksum file; ten thousand volumes with long names have three million."""
@@ -84,12 +80,20 @@ class Checksums:
                 yield Fault(file.name, f"does not match its checksum in {self._path.name}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Meter:
+    """Is told how many bytes there are to hash, and then how many were. Called by any thread."""
+
+    begin: Callable[[int], None] = lambda total: None
+    count: Callable[[int], None] = lambda size: None
+
+
 def hash_everything(
-    store: Store, sums: Checksums | None, jobs: int, interruption: Interruption
+    store: Store, sums: Checksums | None, jobs: int, interruption: Interruption, meter: Meter
 ) -> tuple[dict[Digest, str], list[Fault]]:
     """What is wrong with which blobs, and with which volumes. Raises Interrupted."""
     blobs = list(store.blobs())
-    progress = _Progress(sum(store.size(digest) or 0 for digest in blobs), interruption)
+    meter.begin(sum(store.size(digest) or 0 for digest in blobs))
     front = _Front(interruption)
     entries = store.reader.blobs if isinstance(store, ArchiveStore) and sums else {}
 
@@ -106,7 +110,8 @@ def hash_everything(
             front.wait_for(entry.offset if entry else 0)
             for piece in store.open_blob(digest):
                 done += len(piece)
-                progress.count(len(piece))
+                interruption.check()
+                meter.count(len(piece))
                 if entry is not None:
                     front.wait_for(entry.offset + min(done + CHUNK, entry.size) * entry.length // entry.size)
         except ArchiveError as error:
@@ -146,24 +151,3 @@ class _Front:
             while not self._is_open and self._position < position:
                 self._changed.wait(0.5)
                 self._interruption.check()
-
-
-class _Progress:
-    """Counts bytes; says now and then how many there were."""
-
-    def __init__(self, total: int, interruption: Interruption) -> None:
-        self._interruption = interruption
-        self._total = total
-        self._done = 0
-        self._next = time.monotonic() + REPORT_EVERY
-        self._lock = threading.Lock()
-
-    def count(self, size: int) -> None:
-        """Raises Interrupted."""
-        self._interruption.check()
-        with self._lock:
-            self._done += size
-            if time.monotonic() < self._next:
-                return
-            self._next = time.monotonic() + REPORT_EVERY
-            log.info("checked %.1f of %.1f GB", self._done / 1e9, self._total / 1e9)

@@ -15,15 +15,17 @@ from pipeline.reader import listing
 from pipeline.reader.contents import ArchiveStore, Contents, Store, open_store, with_bases
 from pipeline.reader.verify import recovery
 from pipeline.reader.verify.findings import Fault, Report
-from pipeline.reader.verify.hashing import Checksums, hash_everything
+from pipeline.reader.verify.hashing import Checksums, Meter, hash_everything
 from pipeline.storage import parity
 from pipeline.storage.archive import ForeignArchiveError
 from pipeline.storage.archive.audit import audit
 from pipeline.storage.archive.volume_reader import find
 from pipeline.storage.bundle_state import LISTING
 
+NOBODY = Meter()
 
-def check(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path] = ()) -> Report:
+
+def check(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path] = (), meter: Meter = NOBODY) -> Report:
     """Re-hash every blob, follow every index to its manifests, configs and layers, compare volumes with the checksum file
     beside them and with the archive index, and look at the tar around it all. What a delta lacks must be in one of ``bases``,
     where these are given, and is hashed there.
@@ -31,12 +33,12 @@ def check(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Pat
     Raises ArchiveError where nothing is there, ForeignArchiveError for what can only be unpacked, Interrupted.
     """
     if path.is_dir():
-        return _look_at(path, open_store(path), None, jobs, interruption, bases)
-    report = _check_archive(path, jobs, interruption, bases)
+        return _look_at(path, open_store(path), None, jobs, interruption, bases, meter)
+    report = _check_archive(path, jobs, interruption, bases, meter)
     return replace(report, recovery=recovery.look(path, bool(report.faults), interruption))
 
 
-def _check_archive(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path]) -> Report:
+def _check_archive(path: Path, jobs: int, interruption: Interruption, bases: Sequence[Path], meter: Meter) -> Report:
     try:
         volumes = find(path)
     except ArchiveError as error:
@@ -60,16 +62,22 @@ def _check_archive(path: Path, jobs: int, interruption: Interruption, bases: Seq
             checksums=sums.count if sums else None,
             is_readable=False,
         )
-    return _look_at(path, store, sums, jobs, interruption, bases)
+    return _look_at(path, store, sums, jobs, interruption, bases, meter)
 
 
 def _look_at(
-    path: Path, store: Store, sums: Checksums | None, jobs: int, interruption: Interruption, bases: Sequence[Path]
+    path: Path,
+    store: Store,
+    sums: Checksums | None,
+    jobs: int,
+    interruption: Interruption,
+    bases: Sequence[Path],
+    meter: Meter,
 ) -> Report:
     faults = list(sums.mismatches()) if sums else []
     whole = with_bases(store, bases)
     contents = _contents(whole, faults, interruption)
-    damaged, of_volumes = hash_everything(store, sums, jobs, interruption)
+    damaged, of_volumes = hash_everything(store, sums, jobs, interruption, meter)
     if contents is not None and bases:
         damaged |= _damaged_in_bases(contents, store, interruption)
     needs, of_images = _follow(contents, damaged)

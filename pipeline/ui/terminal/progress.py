@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.log import log
 from pipeline.ui.terminal.log_lines import handler
-from pipeline.ui.terminal.text import bytes_text, duration_text
+from pipeline.ui.terminal.text import BETWEEN, bytes_text, duration_text
 
 if TYPE_CHECKING:  # which brings doit, and help needs none
     from pipeline.acts.progress import Snapshot
@@ -85,7 +85,7 @@ def _lines(look: Look) -> Iterator[None]:
         while not over.wait(PLAIN_INTERVAL):
             snapshot = look()
             if snapshot.act:
-                log.info("%s", ": ".join(filter(None, (counts(snapshot), amounts(snapshot, rate.update(snapshot))))))
+                log.info("%s", BETWEEN.join(filter(None, (counts(snapshot), amounts(snapshot, rate.update(snapshot))))))
 
     thread = threading.Thread(target=report, daemon=True)
     thread.start()
@@ -116,21 +116,20 @@ class Rate:
 
 
 def counts(snapshot: Snapshot) -> str:
+    """``copying 36/120 · 6 active · 3 failed``."""
     done = snapshot.finished + snapshot.up_to_date
-    parts = [f"{snapshot.act} {done} of {snapshot.tasks}" if snapshot.tasks else snapshot.act]
-    if snapshot.up_to_date:
-        parts.append(f"{snapshot.up_to_date} reused")
-    if snapshot.failed:
-        parts.append(f"{snapshot.failed} failed")
-    if snapshot.waiting:
-        parts.append(f"{snapshot.waiting} waiting")
-    return ", ".join(parts)
+    parts = [f"{snapshot.act} {done}/{snapshot.tasks}" if snapshot.tasks else snapshot.act]
+    figures = {"active": len(snapshot.rows), "reused": snapshot.up_to_date, "failed": snapshot.failed}
+    return BETWEEN.join([*parts, *(f"{number} {what}" for what, number in figures.items() if number)])
 
 
 def amounts(snapshot: Snapshot, rate: float) -> str:
     if not snapshot.total:
         return ""
-    text = f"{bytes_text(snapshot.done)} of {bytes_text(snapshot.total)}"
+    """``59.0 of 223.0 MB · 1.8 MB/s · 1 min 29 s left``."""
+    done, total = bytes_text(snapshot.done), bytes_text(snapshot.total)
+    number, _, unit = done.partition(" ")
+    parts = [f"{number if total.endswith(f' {unit}') else done} of {total}"]
     if rate:
-        text += f", {bytes_text(rate)}/s, {duration_text((snapshot.total - snapshot.done) / rate)} left"
-    return text
+        parts += [f"{bytes_text(rate)}/s", f"{duration_text((snapshot.total - snapshot.done) / rate)} left"]
+    return BETWEEN.join(parts)

@@ -22,7 +22,7 @@ from pipeline.acts.progress import Row, Snapshot
 from pipeline.core.log import log
 from pipeline.ui.terminal.log_lines import handler
 from pipeline.ui.terminal.progress import SHOW_CURSOR, Look, Rate, amounts, counts, notice
-from pipeline.ui.terminal.text import bytes_text, harmless
+from pipeline.ui.terminal.text import BETWEEN, bytes_text, harmless
 
 REFRESH = 4
 """Times a second that the rows are drawn."""
@@ -123,27 +123,36 @@ class _View:
         if not snapshot.act:
             return []
         width = max(20, self._console.width - ROOM_FOR_ECHO)
-        bar = max(8, min(30, width // 5)) if width >= 60 else 0
-        lines = [self._row(row, width, bar) for row in snapshot.rows[: max(0, self._console.height - 4)]]
+        bar = max(6, min(30, width // 5))
+        room = max(0, self._console.height - 4)
+        shown = snapshot.rows if len(snapshot.rows) <= room else snapshot.rows[: max(0, room - 1)]
+        lines = [self._row(row, width, bar) for row in shown]
+        if len(shown) < len(snapshot.rows) and room:
+            lines.append(Text(_cut(f"+{len(snapshot.rows) - len(shown)} more", width), "bright_black"))
         return [*lines, Text(_cut(notice.text, width), "bold") if notice.text else self._head(snapshot, width)]
 
     def _row(self, row: Row, width: int, bar: int) -> Text:
         figures = f"{bytes_text(row.done)} / {bytes_text(row.total)}".rjust(FIGURES)
-        label = _label(row.label, width - FIGURES - 1 - (bar + 1 if bar else 0))
-        full = round(bar * min(1.0, row.done / max(1, row.total)))
-        text = Text(f"{label} ")
-        if bar:
-            text.append(self._full * full, "cyan").append(self._rest * (bar - full), "bright_black").append(" ")
-        return text.append(figures)
+        label = _label(row.label, max(1, width - FIGURES - bar - 2))
+        return Text(f"{label} ").append_text(self._bar(row.done / max(1, row.total), bar)).append(f" {figures}")
+
+    def _bar(self, share: float, size: int) -> Text:
+        full = round(size * min(1.0, share))
+        return Text(self._full * full, "cyan").append(self._rest * (size - full), "bright_black")
 
     def _head(self, snapshot: Snapshot, width: int) -> Text:
+        """A bar for all of it, what is done of what, and how fast."""
         right = amounts(snapshot, self._rate.update(snapshot))
         left = counts(snapshot)
-        # Where there is no room for both, the bytes matter more than what is done of what.
-        room = width - len(right) - 1
-        if room < 12:
-            return Text(_cut(right or left, width), "bold")
-        return Text(_cut(left, room), "bold").append(f" {right}")
+        done, total = snapshot.done, snapshot.total
+        if not total:
+            done, total = snapshot.finished + snapshot.up_to_date + snapshot.failed, snapshot.tasks
+        bar = max(6, min(30, width // 5)) if total else 0
+        start = self._bar(done / total, bar).append(" ") if total else Text()
+        room = width - start.cell_len
+        # Where there is no room for all, the bytes matter more than what is done of what.
+        both = BETWEEN.join(filter(None, (left, right)))
+        return start.append(_cut(both if cell_len(both) <= room else right or left, room), "bold")
 
 
 @lru_cache(maxsize=100)

@@ -14,7 +14,7 @@ from pipeline.core.bundle import Bundle, BundleImage, Referrer
 from pipeline.core.errors import ImageToolsError
 from pipeline.storage.records.packed import PackedFile
 from pipeline.ui.terminal.style import columns, styled
-from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text
+from pipeline.ui.terminal.text import BETWEEN, bytes_text, duration_text, harmless, kind_text
 
 MAX_FAILURES = 30
 """That many are shown with their reasons; the rest are in the failed list, the log and the report."""
@@ -61,15 +61,18 @@ AS_IT_IS = "These fail again until they are put right: names in the list, logins
 
 
 def plan_line(plan: Plan, found: Sequence[Need]) -> str:
-    """The plan in one line, for the log."""
-    what = [_count(plan.images, "image"), _count(plan.platforms, "image/arch", "es"), _count(plan.blobs, "blob")]
-    if plan.referrers:
-        what.insert(2, _count(plan.referrers, "referrer"))
-    sizes = f"{bytes_text(plan.to_fetch)} to fetch, {bytes_text(plan.here)} here already"
-    rooms = [f"{bytes_text(need.needed)} needed, {bytes_text(need.free)} free at {_shown(need.path)}" for need in found]
-    disk = f"; disk: {'; '.join(rooms)}" if rooms else ""
-    jobs = f"; -j 1 waits {duration_text(plan.waits)} for answers, -j auto a tenth of it" if plan.waits >= MINUTES else ""
-    return f"plan: {', '.join(what)}: {sizes}, {bytes_text(plan.shared)} saved by sharing{disk}{jobs}"
+    """The plan in one line, for the log: what matters most first."""
+    along = f", {_count(plan.referrers, 'referrer')}" if plan.referrers else ""
+    parts = [
+        f"{bytes_text(plan.to_fetch)} to fetch",
+        f"{_count(plan.images, 'image')} ({_count(plan.platforms, 'platform')}{along})",
+        *([f"{bytes_text(plan.here)} here already"] if plan.here else []),
+        *([f"{bytes_text(plan.shared)} shared"] if plan.shared else []),
+        *(f"{bytes_text(need.needed)} of {bytes_text(need.free)} free at {_shown(need.path)}" for need in found if need.needed),
+    ]
+    if plan.waits >= MINUTES:
+        parts.append(f"-j 1 waits {duration_text(plan.waits)} for answers, -j auto a tenth of it")
+    return f"plan: {BETWEEN.join(parts)}"
 
 
 def print_plan(plan: Plan, found: Sequence[Need]) -> None:

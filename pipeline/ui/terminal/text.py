@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.core.redact import redact
 
+BETWEEN = " · "
+"""Between figures of one line."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 

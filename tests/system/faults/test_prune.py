@@ -82,7 +82,7 @@ def test_what_an_image_less_sets_free(registry: Registry, one: PushedImage, anot
     saved([one, another], "-a", "all")
     saved([one], "-a", "amd64")
     before = files_below(CACHE)
-    planned = prune("-dry-run")
+    planned = prune("-dry-run", "-v")
     assert files_below(CACHE) == before
     assert "linux-s390x" in planned
     done = prune()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,3 +230,20 @@ def test_two_images_of_one_name(registry: Registry, fresh_registry: RegistryFact
     assert result.code == 1
     assert f"is where {registry.host}/same/name:v1 goes, which is another image" in result.stdout
     assert FAILED.read_text() == f"{other.host}/same/name:v1\n"
+
+
+def test_the_summary_for_programs(small: Bundle, fresh_registry: RegistryFactory) -> None:
+    target = fresh_registry()
+    planned = json.loads(loaded(small, target.host, "-dry-run", "-json").stdout)
+    assert len(planned["missing"]) == 3 and planned["size"] > 0 and planned["failed"] == {}
+    first = json.loads(loaded(small, target.host, "-json").stdout)
+    again = json.loads(loaded(small, target.host, "-json").stdout)
+    assert sorted(first["pushed"]) == sorted(again["there"]) and not first["there"] and not again["pushed"]
+    assert first["sent"] > again["sent"] == 0 and first["seconds"] > 0
+    assert Path(first["receipt"]).is_file()
+    assert re.search(r"\nsent [0-9.]+ k?B in [0-9.]+ s(, [0-9.]+ .?B/s)?\n", loaded(small, f"{target.host}/other").stdout)
+
+
+def test_verify_shows_how_far_it_is(small: Bundle) -> None:
+    result = run("verify", str(small.path), "-progress", "plain")
+    assert result.code == 0, result

@@ -232,5 +232,5 @@ def test_the_plan_tells_of_one_job(registry: Registry, images: list[PushedImage]
         slow = saved(names, "-j", "1", "-dry-run")
         assert "for answers" not in slow.stdout + slow.stderr
         slow = saved(names, "-j", "1")
-        assert re.search(r"plan: .*; -j 1 waits \d\.\d s for answers, -j auto a tenth of it\n", slow.stderr), slow
+        assert re.search(r"plan: .* · -j 1 waits \d\.\d s for answers, -j auto a tenth of it\n", slow.stderr), slow
         assert "for answers" not in saved(names, "-j", "2", "-cache", "other", "-d", "other.tar.gz").stderr

@@ -104,12 +104,11 @@ def test_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
         "disk               20 B needed, 10 B free at /small   NOT ENOUGH",
     ]
     assert terminal.plan_line(PLAN, needs[:1]) == (
-        "plan: 3 images, 6 image/arches, 20 blobs: 10.0 MB to fetch, 2.0 MB here already, 5.0 MB saved by sharing; "
-        "disk: 10 B needed, 20 B free at /big"
+        "plan: 10.0 MB to fetch · 3 images (6 platforms) · 2.0 MB here already · 5.0 MB shared · 10 B of 20 B free at /big"
     )
-    assert terminal.plan_line(replace(PLAN, waits=59.0), ()).endswith("saved by sharing")
+    assert terminal.plan_line(replace(PLAN, waits=59.0), ()).endswith(" · 5.0 MB shared")
     assert terminal.plan_line(replace(PLAN, waits=125.0), ()).endswith(
-        "; -j 1 waits 2 min 5 s for answers, -j auto a tenth of it"
+        " · -j 1 waits 2 min 5 s for answers, -j auto a tenth of it"
     )
 
 

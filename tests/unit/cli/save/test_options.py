@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.cli import go_flags
-from pipeline.cli.save.options import SAVE_FLAGS, SaveOptions, read
+from pipeline.cli.save.options import GROUPS, SAVE_FLAGS, SaveOptions, read
 from pipeline.config.flag import in_flags
 from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Output, parse_platforms, parse_size
 from pipeline.core.errors import EXIT_USAGE, InputError, UsageError
@@ -491,3 +491,8 @@ def test_any_flags_are_an_order_or_are_refused(arguments: list[str]) -> None:
     for each in made.bundles:
         assert all(path.is_absolute() for path in (each.cache, each.output.destination, each.failed_list))
         assert 1 <= each.jobs <= 20
+
+
+def test_help_shows_every_flag_once() -> None:
+    named = [name for names in GROUPS.values() for name in names.split()]
+    assert sorted(named) == sorted(flag.name for flag in SAVE_FLAGS)
