@@ -59,7 +59,7 @@ COMMANDS = (
     Command("cache prune", "", "remove what belongs to no bundle", "cache:PRUNE", ("prune", "clean", "rm")),
     Command("demo", "", "see it work, with nothing but this machine", "demo.tour:BODY"),
     Command("completion", "bash|zsh|fish", "completion of commands and flags for a shell", "completion:BODY"),
-    Command("man", "", "the manual: image-tools man | man -l -", "man:BODY", ("manual", "docs")),
+    Command("man", "", "the manual, in a pager", "man:BODY", ("manual", "docs")),
     Command("version", "", "print the version", "version:BODY"),
 )
 _GROUP_NOTES = {

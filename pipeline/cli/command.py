@@ -15,14 +15,13 @@ from pipeline.config.flag import Flag, in_flags
 from pipeline.core.errors import EXIT_OK, UsageError
 from pipeline.core.log import log
 
-EXIT_CODES = """\
-Exit codes:
-  0            all is done
-  1            some images failed; the others are done
-  2            the command or one of its files is wrong, and nothing was done
-  3            the machine, or a registry, could not; what is done is kept
-  130, 143     interrupted, by Ctrl-C or SIGTERM; what is done is kept
-"""
+EXIT_CODES = (
+    ("0", "all images were saved or loaded; all is intact"),
+    ("1", "some failed; the bundle holds the rest, or the earlier one was kept"),
+    ("2", "bad usage or bad input; nothing was done"),
+    ("3", "it could not: no skopeo or too old, the cache is in use, the disk is full, no image was saved"),
+    ("130, 143", "interrupted by Ctrl-C or SIGTERM; what was fetched is kept"),
+)
 HELP = ("-h", "--h", "-help", "--help")
 
 
@@ -86,7 +85,8 @@ class Command:
             go_flags.usage(self.words, flags, self.body.groups) if flags else f"Usage:\n  {self.call_line}    {self.summary}\n"
         )
         about = f"\n{self.body.about.strip()}\n" if self.body.about else ""
-        codes = f"\n{EXIT_CODES}" if self.body.tells_exit_codes else ""
+        lines = (f"  {code:<10}{what}\n" for code, what in EXIT_CODES)
+        codes = f"\nExit codes:\n{''.join(lines)}" if self.body.tells_exit_codes else ""
         return head + about + examples_text(self.body.examples) + codes
 
     def call(self, arguments: Sequence[str]) -> int:

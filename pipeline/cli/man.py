@@ -1,24 +1,22 @@
-"""``image-tools man``: the manual page, in roff, from the same source as help and completion."""
+"""``image-tools man``: the manual page, from the same source as help and completion: in a pager on a terminal, else in roff."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
+from typing import NoReturn
 
 from pipeline import __version__
 from pipeline.cli.catalogue import COMMANDS
-from pipeline.cli.command import Body, Command
+from pipeline.cli.command import EXIT_CODES, Body, Command
 from pipeline.cli.go_flags import Given
 from pipeline.config.flag import Flag
 from pipeline.core.errors import EXIT_OK
 
-EXIT_CODES = (
-    ("0", "all images were saved or loaded; all is intact"),
-    ("1", "some failed; the bundle holds the rest, or the earlier one was kept"),
-    ("2", "bad usage or bad input; nothing was done"),
-    ("3", "it could not: no skopeo or too old, the cache is in use, the disk is full, no image was saved"),
-    ("130, 143", "interrupted by Ctrl-C or SIGTERM; what was fetched is kept"),
-)
 FILES = (
     ("saved-images.tar.gz, .part0, .part1, ...", "the bundle; also .sha256 beside it, for sha256sum"),
     ("saved-image-cache/", "what was fetched, so that the next run finds what is done"),
@@ -96,8 +94,20 @@ def _roff(text: str) -> str:
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
+    program = shutil.which("man")
+    if sys.stdout.isatty() and program is not None:
+        _show(program)  # does not return
     print(page(), end="")
     return EXIT_OK
+
+
+def _show(program: str) -> NoReturn:
+    """Become ``man``, with the page on standard input: its pager reads keys from the terminal itself."""
+    with tempfile.TemporaryFile() as file:
+        file.write(page().encode())
+        file.seek(0)
+        os.dup2(file.fileno(), 0)
+    os.execv(program, [program, "-l", "-"])
 
 
 BODY = Body(run=_run)

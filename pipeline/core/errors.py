@@ -102,6 +102,7 @@ class Cause(enum.Enum):
 
 _TIPS = {
     Cause.CERTIFICATE: "-cert-dir names the folder of a private authority's ca.crt; -tls-verify=false goes without TLS",
+    Cause.RATE_LIMITED: "a login is often allowed more; a smaller -j asks for less at once; later, the same command goes on",
     Cause.UNAUTHORIZED: "log in with 'skopeo login' or 'docker login', or name a file with logins with -authfile",
     Cause.REJECTED: "each platform's manifest must be signed ('cosign sign --recursive'); for cosign's signatures, a policy "
     "needs a signedIdentity of type matchRepository or exactRepository; see containers-policy.json(5)",

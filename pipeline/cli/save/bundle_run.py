@@ -8,6 +8,7 @@ from dataclasses import replace
 from pipeline.acts.save import plan
 from pipeline.acts.save.run import Save
 from pipeline.acts.save.settle import settle
+from pipeline.cli.arguments import print_json
 from pipeline.cli.go_flags import Given
 from pipeline.cli.save import output as save_output
 from pipeline.cli.save import prompt
@@ -58,8 +59,13 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
 
 def _plan(run: Save, options: SaveOptions) -> int:
     """``-dry-run``."""
-    order, needs = run.preview(settle(run.context))
-    save_output.print_plan(run.result, order, needs)
+    images = settle(run.context)
+    with show_progress(options.progress, run.context.tracker.snapshot):
+        order, needs = run.preview(images)
+    if options.json:
+        print_json(save_output.plan_document(run, order, needs))
+    else:
+        save_output.print_plan(run, order, needs)
     if options.report is not None:
         save_output.write_report(run, options.report, planned=True)
     plan.check_file_size(run.context.bundle, order)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cli.arguments import DEBUG, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen
+from pipeline.cli.arguments import DEBUG, JSON, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen
 from pipeline.cli.go_flags import Given
 from pipeline.cli.lists import input_files
 from pipeline.cli.lists.input_files import STANDARD_INPUT
@@ -37,6 +37,7 @@ SAVE_FLAGS: tuple[Flag, ...] = (
     LIST,
     *input_files.READING_FLAGS,
     input_files.PROBABLE,
+    JSON,
     Flag("force", False, "go on where the disk seems too small, and replace a bundle that holds more than the new one"),
     Flag("gate", "", "command that lets each image through (exit 0) or refuses it; {} is its folder, {docker} its address"),
     Flag("gate-version", "", "what the gate's verdicts depend on, e.g. the date of its database; another one asks again"),
@@ -60,7 +61,7 @@ GROUPS: Mapping[str, str] = {
     "The bundle:": "base base-signers compress-level gate gate-version note parity parity-blocks sign",
     "Registries:": "authfile cert-dir quota require-signed retry tls-verify via",
     "The run:": "cache dry-run force verify wait",
-    "What is told:": "log-file log-format progress quiet report",
+    "What is told:": "json log-file log-format progress quiet report",
 }
 """The flags as help shows them: first those that the documented help has, which most runs need no more than."""
 
@@ -76,6 +77,7 @@ class SaveOptions:
     source: str
     interactive: bool
     dry_run: bool
+    json: bool
     force: bool
     lock: bool
     locked: bool
@@ -99,6 +101,7 @@ def read(given: Given, operands: Sequence[str] = ()) -> SaveOptions:
         source=settings.text("source"),
         interactive=interactive,
         dry_run=given.switch("dry-run"),
+        json=given.switch("json"),
         force=given.switch("force"),
         lock=given.switch("lock"),
         locked=given.switch("locked"),
@@ -169,6 +172,8 @@ def _check(options: SaveOptions, shard: str) -> None:
             "-verify and -dry-run exclude each other: what is damaged is packed again, and -dry-run packs nothing",
             tip="'image-tools verify PATH' only looks",
         )
+    if options.json and not options.dry_run:
+        raise UsageError("it goes with -dry-run", tip="-report FILE.json tells of a save", setting="json")
     if options.dry_run and options.interactive:
         raise UsageError("-dry-run needs a list, given with -f, to make a plan of")
     if options.report and len(options.bundles) > 1:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.acts.save import plan
 from pipeline.acts.save.result import SaveResult
 from pipeline.acts.save.run import Save
 from pipeline.acts.save.tasks import SaveContext
+from pipeline.cli.arguments import print_lines
 from pipeline.config import digest_lock
 from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.log import PLAN, log
@@ -26,11 +29,81 @@ def announce(order: plan.Plan, needs: Sequence[plan.Need]) -> None:
     log.info("%s", terminal.plan_line(order, needs), extra=PLAN)
 
 
-def print_plan(result: SaveResult, order: plan.Plan, needs: Sequence[plan.Need]) -> None:
-    """What a save would do (``-dry-run``)."""
+def print_plan(run: Save, order: plan.Plan, needs: Sequence[plan.Need]) -> None:
+    """What a save would do (``-dry-run``): figures, a table of images, and what fails."""
     terminal.print_plan(order, needs)
-    terminal.print_failures(result.failures)
-    terminal.print_lost(_lost(result))
+    rows = [
+        (
+            each.name,
+            " ".join(name.removeprefix("linux/") for name in each.platforms),
+            terminal.bytes_text(each.size),
+            each.new_text,
+        )
+        for each in _planned(run)
+    ]
+    if rows:
+        print_lines("", *terminal.table(("IMAGE", "PLATFORMS", ">SIZE", ">TO FETCH"), rows))
+    if run.result.failures:
+        print(f"\n{terminal.styled(f'would fail {len(run.result.failures)}', 'bad')}:")
+        terminal.print_failures(run.result.failures)
+    terminal.print_lost(_lost(run.result))
+
+
+def plan_document(run: Save, order: plan.Plan, needs: Sequence[plan.Need]) -> dict[str, Any]:
+    """The same for programs. Sizes in bytes."""
+    return {
+        "bundle": str(run.context.bundle.output.destination),
+        "images": [
+            {
+                "image": each.name,
+                "digest": each.digest,
+                "platforms": list(each.platforms),
+                "size": each.size,
+                "toFetch": each.new,
+            }
+            for each in _planned(run)
+        ],
+        "failed": {image.text: reason for image, reason in run.result.failures.items()},
+        "blobs": order.blobs,
+        "size": order.total,
+        "shared": order.shared,
+        "toFetch": order.to_fetch,
+        "disk": [{"path": str(need.path), "needed": need.needed, "free": need.free} for need in needs],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """An image of a plan: its bytes, and those that are not here, each blob once."""
+
+    name: str
+    digest: str
+    platforms: tuple[str, ...]
+    size: int
+    new: int
+
+    @property
+    def new_text(self) -> str:
+        return terminal.bytes_text(self.new) if self.new else "here"
+
+
+def _planned(run: Save) -> list[_Planned]:
+    cache, found = run.context.cache, []
+    for item in run.result.saved:
+        if item.is_referrer:
+            continue
+        blobs = plan.distinct_blobs([item])
+        platforms = [each.platform for each in item.choice.platforms if not each.descriptor.is_attestation]
+        found.append(
+            _Planned(
+                name=item.image.text,
+                digest=str(item.choice.digest),
+                platforms=tuple(str(platform) if platform.is_known else "-" for platform in platforms),
+                size=sum(blob.size for blob in blobs.values()),
+                new=sum(blob.size for blob in blobs.values() if not cache.has(blob)),
+            )
+        )
+    return found
 
 
 def print_summary(run: Save, report_file: Path | None, how_to_go_on: str) -> None:

@@ -16,6 +16,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.reference import Reference
+from pipeline.ui.terminal import show_progress
 
 
 def fetch_what_is_typed(run: Save, options: SaveOptions, interruption: Interruption) -> None:
@@ -39,7 +40,8 @@ def fetch_what_is_typed(run: Save, options: SaveOptions, interruption: Interrupt
             log.error("%s", error)
             continue
         run.remember(list(entered.values()))
-        run.fetch([image])
+        with show_progress(options.progress, run.context.tracker.snapshot):
+            run.fetch([image])
     if not entered:
         raise InputError(["no image was entered"])
 

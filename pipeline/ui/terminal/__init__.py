@@ -6,6 +6,7 @@ message or an image's name reaches the terminal.
 
 from pipeline.ui.terminal.log_lines import FORMATS, start_logging
 from pipeline.ui.terminal.progress import MODES, restore_terminal, say_at_once, show_progress
+from pipeline.ui.terminal.style import styled
 from pipeline.ui.terminal.summary import (
     Summary,
     plan_line,
@@ -36,5 +37,6 @@ __all__ = [
     "say_at_once",
     "show_progress",
     "start_logging",
+    "styled",
     "table",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.registry import harbor as harbor_api
 from tests.support.registry import RegistryFactory
 from tests.system.deltas.releases import Releases
 from tests.system.load.harbor import Harbor
@@ -128,14 +129,15 @@ def test_inventories_of_a_registry(releases: Releases, fresh_registry: RegistryF
 
 
 def test_the_inventory_of_a_harbor_which_lists_by_its_api(
-    releases: Releases, fresh_registry: RegistryFactory, work: Path
+    releases: Releases, fresh_registry: RegistryFactory, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(harbor_api, "PAGE", 3)
     with Harbor(fresh_registry().host) as harbor:
         login = ("-authfile", harbor.auth_file(work), "-tls-verify=false")
         plain = ("-repo-type", "harbor", "-harbor-https=false")
         first = releases.saved("first", work / "first.tar.gz")
         assert command("load", first, "-d", harbor.host, "-j", "2", *login, *plain).code == 0
-        harbor.repositories = sorted(f"deltas/{name}" for name in ("app", "old", "same", "tool")) + ["gone/away"] * 99
+        harbor.repositories = [*sorted(f"deltas/{name}" for name in ("app", "old", "same", "tool")), "gone/away"]
         found = command("inventory", "-registry", harbor.host, *login, *plain, "-o", "harbor.json")
         assert found.code == 0, found
         assert [

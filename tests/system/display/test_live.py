@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
 from tests.support.proxy import FaultProxy, Stall
 from tests.support.push import PushedImage, push
-from tests.support.registry import Registry
+from tests.support.registry import Registry, RegistryFactory
 from tests.support.run import run
 from tests.system.display.screen import Terminal
 from tests.system.save.conftest import work  # noqa: F401
@@ -131,3 +132,31 @@ def test_debug_shows_the_whole_log(several: str) -> None:
     with Terminal("save", "-f", several, PLAIN, "-debug", columns=200) as terminal:
         assert terminal.wait() == 1
     assert " INFO  [M_ID:1] [IMG_ID:1] copied " in "".join(terminal.lines)
+
+
+def test_the_manual_opens_in_a_pager_on_a_terminal(tmp_path: Path) -> None:
+    viewer = tmp_path / "man"
+    viewer.write_text('#!/bin/sh\necho "man $*"\nread -r first && echo "$first"\ncat > /dev/null\n')
+    viewer.chmod(0o755)
+    with Terminal("man", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as terminal:
+        assert terminal.wait() == 0
+    assert terminal.lines[0] == "man -l -" and terminal.lines[1].startswith(".TH IMAGE")
+    assert run("man", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout.startswith(".TH IMAGE")
+
+
+def test_screens_of_ls_load_and_verify(several: str, fresh_registry: RegistryFactory) -> None:
+    """What is said at each width, and nothing left of the rows."""
+    run("save", "-f", several, PLAIN, "-force")
+    target = fresh_registry()
+    for columns in (60, 80, 120, 200):
+        for arguments, wanted in (
+            (("ls", ARCHIVE), "OWN"),
+            (("load", ARCHIVE, "-d", target.host, PLAIN, "-j", "4"), "were there already"),
+            (("verify", ARCHIVE), "all is intact"),
+            (("verify", ARCHIVE, "-registry", target.host, PLAIN), "all is there"),
+        ):
+            with Terminal(*arguments, columns=columns) as terminal:
+                assert terminal.wait() == 0, terminal.raw
+                rest = [line for line in terminal.lines if line.strip()]
+            assert not any(re.search("━|─| INFO ", line) for line in rest), rest
+            assert wanted in "\n".join(rest), rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -75,7 +76,22 @@ def test_a_dry_run_fetches_no_layer(registry: Registry, images: list[PushedImage
     to_fetch = sum(size for digest, size in objects.items() if not cached(digest).exists())
     assert re.search(rf"^to fetch +{to_fetch / 1000:.1f} kB$", result.stdout, re.MULTILINE)
     assert re.search(r"^disk +\S+ MB needed, \S+ \S+ free at ", result.stdout, re.MULTILINE)
-    assert missing in result.stdout
+    table, _, failed = result.stdout.partition("would fail 1:")
+    assert missing in failed and missing not in table
+    head = next(line for line in table.splitlines() if line.startswith("IMAGE"))
+    assert head.split() == ["IMAGE", "PLATFORMS", "SIZE", "TO", "FETCH"]
+    for each in images:
+        row = rf"^{re.escape(each.reference)} +[a-z0-9 /]+  +[0-9.]+ kB +([0-9.]+ k?B|here)$"
+        assert re.search(row, table, re.MULTILINE), table
+
+
+def test_the_plan_for_programs(images: list[PushedImage]) -> None:
+    result = save(images, "-dry-run", "-json", "-a", "amd64,arm64,arm")
+    document = json.loads(result.stdout)
+    assert [each["image"] for each in document["images"]] == [each.reference for each in images]
+    assert document["toFetch"] <= document["size"] and document["disk"] and document["failed"] == {}
+    refused = save(images, "-json")
+    assert refused.code == 2 and "-json: it goes with -dry-run" in refused.stderr
 
 
 def test_a_dry_run_after_a_save_finds_nothing_to_do(registry: Registry, images: list[PushedImage]) -> None:
