@@ -17,7 +17,6 @@ from pipeline.core import bundle, files
 from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Candidate, Compression, Output, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
-from pipeline.storage.archive import volumes_beside
 from pipeline.storage.bundle_state import IMAGES_LIST
 from pipeline.storage.image_layout import LAYOUT_FILE
 
@@ -70,17 +69,7 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
     if output.sign and not output.sign.is_file():
         tip = "ssh-keygen -t ed25519 -f KEY makes one"
         yield UsageError(f"{output.sign}: there is no such file", tip=tip, setting="sign")
-    bases = settings.paths("base")
-    if bases and not output.is_archive:
-        yield UsageError("a folder carries everything", tip="use gzip or zstd, or leave 'base' out", setting="base")
-    for base in bases:
-        if not base.exists() and not volumes_beside(base):
-            tip = "name a receipt, an inventory, a lock, or a bundle"
-            yield UsageError(f"{base}: there is no such file", tip=tip, setting="base")
-    signers = settings.optional_path("base-signers")
-    if signers is not None and not signers.is_file():
-        tip = "see ssh-keygen(1), ALLOWED SIGNERS"
-        yield UsageError(f"{signers}: there is no such file", tip=tip, setting="base-signers")
+    yield from _base_problems(settings, output)
     highest = output.compression.highest_level
     if output.level is not None and output.level > highest:
         valid = f"use {limits_text(1, highest)}" if highest else "a folder is not compressed"
@@ -89,6 +78,22 @@ def problems(settings: Settings, name: str = "") -> Iterator[UsageError]:
     yield from _destination_problems(output, settings.path("cache"))
     yield from device_problem(_failed_list(settings, name), "failed-list")
     yield from _access_problems(settings)
+
+
+def _base_problems(settings: Settings, output: Output) -> Iterator[UsageError]:
+    bases = settings.paths("base")
+    if bases and not output.is_archive:
+        yield UsageError("a folder carries everything", tip="use gzip or zstd, or leave 'base' out", setting="base")
+    for base in bases:
+        from pipeline.storage.archive import volumes_beside  # here: most saves have no base
+
+        if not base.exists() and not volumes_beside(base):
+            tip = "name a receipt, an inventory, a lock, or a bundle"
+            yield UsageError(f"{base}: there is no such file", tip=tip, setting="base")
+    signers = settings.optional_path("base-signers")
+    if signers is not None and not signers.is_file():
+        tip = "see ssh-keygen(1), ALLOWED SIGNERS"
+        yield UsageError(f"{signers}: there is no such file", tip=tip, setting="base-signers")
 
 
 def output(settings: Settings) -> Output:

@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.acts.save.plan import Need, Plan
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
 from pipeline.core.errors import ImageToolsError
-from pipeline.storage.records.packed import PackedFile
 from pipeline.ui.terminal.style import columns, styled
 from pipeline.ui.terminal.text import BETWEEN, bytes_text, duration_text, harmless, kind_text
+
+if TYPE_CHECKING:  # which bring the archive, and help needs none
+    from pipeline.acts.save.plan import Need, Plan
+    from pipeline.storage.records.packed import PackedFile
 
 MAX_FAILURES = 30
 """That many are shown with their reasons; the rest are in the failed list, the log and the report."""
