@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT
+from signal import SIG_DFL, SIGINT, signal
 from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +62,8 @@ class Running:
                 stderr=self._stderr,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
                 start_new_session=True,
+                # Who runs the tests in the background of a shell hands down that Ctrl-C is ignored.
+                preexec_fn=lambda: signal(SIGINT, SIG_DFL),
             )
 
     def __enter__(self) -> Running:

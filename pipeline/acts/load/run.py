@@ -141,7 +141,9 @@ class Load:
         Raises UsageError, InputError, ArchiveError, EnvironmentProblem.
         """
         _check_compression(self._options)
-        disk.check_writable(self._options.failed_list.parent)
+        for file in (self._options.failed_list, self._options.receipt):
+            if file is not None:
+                disk.check_writable(file.parent)
         self.context = LoadContext(self._skopeo, self._distribution, CountingSource(self._open()))
         if self._options.slip_signers is not None:
             self._demand_slip(self._options.slip_signers)
