@@ -41,9 +41,9 @@ COMMANDS = (
         ("list", "inspect", "show", "info"),
     ),
     Command("verify", "SOURCE", "whether all of it is intact", "verify:BODY", ("validate", "test")),
-    Command("merge", "SOURCE... -d FILE", "shards, deltas or any bundles become one", "merge:BODY", ("combine",)),
-    Command("diff", "OLD NEW", "what differs between lists, locks, bundles", "diff:BODY", ("compare",)),
-    Command("inventory", "SOURCE -o FILE", "what it has, as the base of a delta", "inventory:BODY", ("catalog",)),
+    Command("merge", "SOURCE... -d FILE", "shards, deltas or any bundles become one", "deltas.merge:BODY", ("combine",)),
+    Command("diff", "OLD NEW", "what differs between lists, locks, bundles", "deltas.diff:BODY", ("compare",)),
+    Command("inventory", "SOURCE -o FILE", "what it has, as the base of a delta", "deltas.inventory:BODY", ("catalog",)),
     Command("volumes", "SOURCE -d DIR", "cut an archive into volumes, or join them", "volumes:BODY", ("split", "join", "cut")),
     Command("repair", "SOURCE -d DIR", "make a damaged archive whole again", "repair:BODY", ("recover", "fix")),
     Command(

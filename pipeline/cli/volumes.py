@@ -11,7 +11,7 @@ from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag
-from pipeline.core.bundle import parse_size
+from pipeline.core.amounts import parse_size
 from pipeline.core.errors import EXIT_OK, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.reader.recut import recut

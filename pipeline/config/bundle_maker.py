@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.config.flag import limits_text
 from pipeline.config.settings import Settings
-from pipeline.core import bundle, files
+from pipeline.core import amounts, bundle, files
 from pipeline.core.bundle import Access, ArtifactTypes, Bundle, BundleImage, Candidate, Compression, Output, PlatformFilter
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
@@ -158,10 +158,10 @@ def _output(settings: Settings, name: str) -> Output:
     else:
         default = bundle.DEFAULT_DESTINATIONS[compression]
         destination = settings.path("destination", default.replace("saved-images", name) if name else default)
-    part_size = bundle.parse_size(settings.text("part-size")) if settings.switch("part") else None
+    part_size = amounts.parse_size(settings.text("part-size")) if settings.switch("part") else None
     level = settings.number("compress-level") if settings.given("compress-level") else None
     text = settings.text("parity")
-    parity = bundle.parse_percent(text) if text else None
+    parity = amounts.parse_percent(text) if text else None
     return Output(
         compression=compression,
         destination=destination,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.flag import Flag, Value
-from pipeline.core import bundle, reference
+from pipeline.core import amounts, bundle, reference
 from pipeline.core.bundle import Bundle, BundleImage, Compression
 from pipeline.core.errors import InputError, UsageError
 from pipeline.core.log import log
@@ -65,14 +65,8 @@ def _architectures(text: str) -> None:
         log.warning("'%s' is no architecture that images are usually made for", name)
 
 
-def _source(text: str) -> None:
-    if text:
-        reference.parse_source(text)
-
-
-def _percent(text: str) -> None:
-    if text:
-        bundle.parse_percent(text)
+def _unless_empty(parse: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda text: parse(text) if text else None
 
 
 def _source_of(image: BundleImage) -> str | None:
@@ -108,7 +102,7 @@ SETTINGS = (
         "",
         "override the source registry",
         key="source",
-        parse_text=_source,
+        parse_text=_unless_empty(reference.parse_source),
         examples=("registry.example.com", "registry.example.com:5000/mirror"),
         dump_image=_source_of,
     ),
@@ -160,7 +154,7 @@ SETTINGS = (
         "part-size",
         bundle.DEFAULT_PART_SIZE,
         "segment part size (a number, or a string ended with 'K','M' or 'G')",
-        parse_text=bundle.parse_size,
+        parse_text=amounts.parse_size,
         may_be_number=True,
         pattern="^[0-9]+[KMGTkmgt]?$",
         examples=("2G", "3900M"),
@@ -170,7 +164,7 @@ SETTINGS = (
         "parity",
         "",
         "make recovery files (PAR2) of this size beside the archive, in percent of it, e.g. 10%",
-        parse_text=_percent,
+        parse_text=_unless_empty(amounts.parse_percent),
         may_be_number=True,
         pattern="^[0-9]+%?$",
         examples=("10%",),

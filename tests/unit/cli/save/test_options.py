@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pipeline.cli import go_flags
 from pipeline.cli.save.options import GROUPS, SAVE_FLAGS, SaveOptions, read
 from pipeline.config.flag import in_flags
-from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Output, parse_platforms, parse_size
+from pipeline.core.amounts import parse_size
+from pipeline.core.bundle import Access, Architecture, Bundle, Compression, Output, parse_platforms
 from pipeline.core.errors import EXIT_USAGE, InputError, UsageError
 from pipeline.core.log import log
 from pipeline.core.oci import Platform

@@ -1,0 +1,1 @@
+"""Commands about carrying less: inventories, merges, differences."""
