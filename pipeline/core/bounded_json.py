@@ -27,3 +27,17 @@ def check_weight(data: bytes, max_weight: int) -> None:
     weight = 2 * len(data) + _OBJECT * data.count(b"{") + _ITEM * (data.count(b"[") + data.count(b","))
     if weight > max_weight:
         raise ValueError(f"a JSON document of {len(data)} bytes would take about {weight} bytes of memory")
+
+
+def text(value: Any) -> str:
+    """``value``, where it is a text. Raises TypeError for anything else: what YAML's aliases make may have no end as one."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def natural(value: Any) -> int:
+    """``value``, where it is a whole number from 0. Raises ValueError."""
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no number from 0")
+    return value

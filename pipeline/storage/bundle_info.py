@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.core import bounded_json, files
+from pipeline.core.bounded_json import natural, text
 from pipeline.core.bundle import Output
 from pipeline.core.errors import ArchiveError, ContentError
 from pipeline.core.oci import Digest
@@ -108,12 +109,12 @@ def parse(data: bytes, place: str) -> BundleInfo:
         level, epoch = document["level"], document["epoch"]
         return BundleInfo(
             packing=Packing(
-                tool=_text(document["tool"]),
-                codec=_text(document["codec"]),
-                level=None if level is None else _natural(level),
-                library=_text(document["library"]),
+                tool=text(document["tool"]),
+                codec=text(document["codec"]),
+                level=None if level is None else natural(level),
+                library=text(document["library"]),
             ),
-            epoch=None if epoch is None else _natural(epoch),
+            epoch=None if epoch is None else natural(epoch),
             images=tuple(_image(each) for each in document["images"]),
             folders={_path(folder): tuple(map(_path, platforms)) for folder, platforms in document["folders"].items()},
             shard=_shard(document) if "shard" in document else None,
@@ -124,39 +125,27 @@ def parse(data: bytes, place: str) -> BundleInfo:
 
 def _image(entry: Mapping[str, Any]) -> ListedImage:
     return ListedImage(
-        reference=_text(entry["reference"]),
-        position=_natural(entry["position"]),
-        asked=_text(entry["asked"]),
-        referrers=tuple(_text(name) for name in entry["referrers"]),
+        reference=text(entry["reference"]),
+        position=natural(entry["position"]),
+        asked=text(entry["asked"]),
+        referrers=tuple(text(name) for name in entry["referrers"]),
     )
 
 
 def _shard(document: Mapping[str, Any]) -> ShardInfo:
-    number, _, count = _text(document["shard"]).partition("/")
+    number, _, count = text(document["shard"]).partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) <= 10_000):
         raise ValueError("no shard")
     return ShardInfo(
         number=int(number),
         count=int(count),
-        lock=Digest.parse(_text(document["lock"])),
-        failed=tuple(_text(name) for name in document["failed"]),
+        lock=Digest.parse(text(document["lock"])),
+        failed=tuple(text(name) for name in document["failed"]),
     )
 
 
 def _path(value: Any) -> str:
     """Raises ValueError for what leads elsewhere."""
-    if any(part in ("", ".", "..") for part in _text(value).split("/")):
+    if any(part in ("", ".", "..") for part in text(value).split("/")):
         raise ValueError(f"{value!a} is no folder")
     return str(value)
-
-
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no number")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import bounded_json, files
+from pipeline.core.bounded_json import natural, text
 from pipeline.core.errors import ArchiveError, ContentError, InputError
 from pipeline.core.oci import Digest
 from pipeline.storage import inventory
@@ -126,8 +127,8 @@ def parse(data: bytes, place: str) -> Delta:
         if document["schemaVersion"] != 1:
             raise ValueError(f"version {document['schemaVersion']}")
         bases = tuple(_base(each) for each in document["bases"])
-        table = [_text(name) for name in document["repositories"]]
-        absent = {Digest.parse(_text(each["digest"])): _absent(each, bases, table) for each in document["blobs"]}
+        table = [text(name) for name in document["repositories"]]
+        absent = {Digest.parse(text(each["digest"])): _absent(each, bases, table) for each in document["blobs"]}
         if not isinstance(document["list"], dict):
             raise TypeError("no list")
         return Delta(bases=bases, absent=absent, images=document["list"])
@@ -153,8 +154,8 @@ def read_missing(path: Path) -> Missing:
         document = bounded_json.loads(data or b"")
         if document["mediaType"] != MISSING:
             raise ValueError("another kind of document")
-        blobs = {Digest.parse(_text(each["digest"])): _natural(each["size"]) for each in document["blobs"]}
-        return Missing(of=_text(document["of"]), images=tuple(_text(name) for name in document["images"]), blobs=blobs)
+        blobs = {Digest.parse(text(each["digest"])): natural(each["size"]) for each in document["blobs"]}
+        return Missing(of=text(document["of"]), images=tuple(text(name) for name in document["images"]), blobs=blobs)
     except OSError as error:
         raise InputError([f"cannot read {path}: {error.strerror}"]) from error
     except (LookupError, TypeError, ValueError, AttributeError, ContentError) as error:
@@ -176,25 +177,13 @@ def _base(entry: Mapping[str, Any]) -> BaseName:
     names = entry["names"]
     if names not in (inventory.SOURCE, inventory.TARGET):
         raise ValueError("names of nobody")
-    return BaseName(digest=Digest.parse(_text(entry["digest"])), of=_text(entry["of"]), names=names)
+    return BaseName(digest=Digest.parse(text(entry["digest"])), of=text(entry["of"]), names=names)
 
 
 def _absent(entry: Mapping[str, Any], bases: Sequence[BaseName], table: Sequence[str]) -> AbsentBlob:
-    numbers = [_natural(number) for number in entry["repositories"]]
+    numbers = [natural(number) for number in entry["repositories"]]
     return AbsentBlob(
-        size=_natural(entry["size"]),
-        base=bases[_natural(entry["base"])],
+        size=natural(entry["size"]),
+        base=bases[natural(entry["base"])],
         repositories=tuple(table[number] for number in numbers),
     )
-
-
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no number of bytes, and no place in a list")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return value

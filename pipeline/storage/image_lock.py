@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
+from pipeline.core.bounded_json import text
 from pipeline.core.bundle import Referrer
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Descriptor, Digest
@@ -100,8 +101,8 @@ def dump(name: str, images: Mapping[str, LockedImage]) -> bytes:
     }
     # Escaped: YAML takes some characters for ends of lines, and registries may call an artifact whatever they like.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=False, width=200, default_flow_style=None)
-    return (HEADER + text).encode()
+    written = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=False, width=200, default_flow_style=None)
+    return (HEADER + written).encode()
 
 
 def read(path: Path) -> Lock:
@@ -110,14 +111,14 @@ def read(path: Path) -> Lock:
 
     try:
         # The loader that takes everything for a text: nothing in a lock needs more, and no merge keys can grow in it.
-        text = files.read_bounded(path, MAX_SIZE)
-        if text is None:
+        data = files.read_bounded(path, MAX_SIZE)
+        if data is None:
             raise InputError([f"{path}: the lock is larger than {MAX_SIZE:,} bytes, more than any has"])
-        document = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        document = yaml.load(data, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         if document["version"] not in ("1", str(VERSION)):
             raise InputError([f"{path}: the lock has version {document['version']}; this program reads {VERSION}"])
         table = _Layers(document.get("blobs", ()))
-        found = {_text(entry["image"]): _from_json(entry, table) for entry in document["images"]}
+        found = {text(entry["image"]): _from_json(entry, table) for entry in document["images"]}
         in_order = dict(sorted(found.items(), key=lambda item: item[1].position))
         return Lock(version=int(document["version"]), images=in_order)
     except OSError as error:
@@ -163,27 +164,27 @@ class _Layers:
     def __init__(self, rows: Any) -> None:
         self._layers: dict[str, Descriptor] = {}
         for row in rows:
-            digest, size, media_type = map(_text, row)
+            digest, size, media_type = map(text, row)
             layer = Descriptor(media_type, Digest.parse(digest), _natural(size))
             self._layers[layer.digest.hex] = self._layers[layer.digest.hex[:_SHORT]] = layer
 
     def named(self, name: Any) -> Descriptor:
         """Raises KeyError, TypeError."""
-        return self._layers[_text(name)]
+        return self._layers[text(name)]
 
 
 def _from_json(entry: Mapping[str, Any], table: _Layers) -> LockedImage:
     referrers = entry.get("referrers")
     return LockedImage(
-        asked=_text(entry["asked"]),
-        fetched_from=_text(entry["from"]),
-        source=Digest.parse(_text(entry["source"])),
-        digest=Digest.parse(_text(entry["digest"])),
+        asked=text(entry["asked"]),
+        fetched_from=text(entry["from"]),
+        source=Digest.parse(text(entry["source"])),
+        digest=Digest.parse(text(entry["digest"])),
         position=_natural(entry.get("position", "0")),
         platforms=tuple(
             LockedPlatform(
-                platform=_text(each["platform"]),
-                digest=Digest.parse(_text(each["digest"])),
+                platform=text(each["platform"]),
+                digest=Digest.parse(text(each["digest"])),
                 size=_natural(each["size"]),
                 layers=tuple(table.named(name) for name in each.get("layers", ())),
             )
@@ -195,14 +196,7 @@ def _from_json(entry: Mapping[str, Any], table: _Layers) -> LockedImage:
 
 def _natural(value: Any) -> int:
     """Raises ValueError, TypeError."""
-    text = _text(value)
-    if not text.isdecimal() or len(text) > 18:
-        raise ValueError(f"{text!a} is no number")
-    return int(text)
-
-
-def _text(value: object) -> str:
-    """Raises TypeError for anything else: with aliases, a few lines are a list whose text has no end."""
-    if isinstance(value, str):
-        return value
-    raise TypeError("not a text")
+    digits = text(value)
+    if not digits.isdecimal() or len(digits) > 18:
+        raise ValueError(f"{digits!a} is no number")
+    return int(digits)

@@ -17,10 +17,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.core import bounded_json, files
+from pipeline.core.bounded_json import natural, text
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest
 
@@ -54,7 +56,7 @@ class Inventory:
     images: tuple[tuple[str, Digest], ...]
     blobs: Mapping[Digest, PlacedBlob] = field(repr=False)
 
-    @property
+    @cached_property
     def digest(self) -> Digest:
         """What names it, as the base of a delta."""
         return Digest.of(dump(self))
@@ -122,9 +124,9 @@ def parse(data: bytes, place: str) -> Inventory:
         names = document["names"]
         if names not in (SOURCE, TARGET):
             raise ValueError
-        blobs = {Digest.parse(_text(each["digest"])): _blob(each) for each in document["blobs"]}
-        images = tuple((_text(each["reference"]), Digest.parse(_text(each["digest"]))) for each in document["images"])
-        return Inventory(of=_text(document["of"]), names=names, images=images, blobs=blobs)
+        blobs = {Digest.parse(text(each["digest"])): _blob(each) for each in document["blobs"]}
+        images = tuple((text(each["reference"]), Digest.parse(text(each["digest"]))) for each in document["images"])
+        return Inventory(of=text(document["of"]), names=names, images=images, blobs=blobs)
     except (LookupError, TypeError, ValueError, AttributeError, ContentError) as error:
         raise InputError(
             [f"{place} is no inventory of this program"], tip="'image-tools inventory SOURCE -o FILE' writes one"
@@ -132,16 +134,12 @@ def parse(data: bytes, place: str) -> Inventory:
 
 
 def _blob(entry: Mapping[str, Any]) -> PlacedBlob:
-    size, known = entry["size"], entry["known"]
-    if type(size) is not int or size < 0 or known not in _STRENGTH:
+    known = entry["known"]
+    if known not in _STRENGTH:
         raise ValueError
-    return PlacedBlob(size=size, repositories=tuple(_text(name) for name in entry["repositories"]), known=known)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
+    return PlacedBlob(
+        size=natural(entry["size"]), repositories=tuple(text(name) for name in entry["repositories"]), known=known
+    )
 
 
 def _line(document: Mapping[str, Any]) -> str:
@@ -149,5 +147,5 @@ def _line(document: Mapping[str, Any]) -> str:
 
 
 def _lines(lines: Iterable[str]) -> str:
-    text = ",\n".join(lines)
-    return f"{text}\n" if text else ""
+    joined = ",\n".join(lines)
+    return f"{joined}\n" if joined else ""

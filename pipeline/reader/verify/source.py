@@ -109,7 +109,7 @@ def _listing_faults(contents: Contents, store: Store) -> Iterator[Fault]:
     """Whether ``ls`` says what is there."""
     with suppress(ArchiveError):  # damage is told with the other metadata
         data = store.metadata(LISTING)
-        own = Contents(store, contents.check)
+        own = contents if contents.store is store else Contents(store, contents.check)
         if data is not None and data != listing.dump(listing.look_at(own)):
             yield Fault(LISTING, "it does not say what is in the bundle")
 
