@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from pipeline.acts.load.run import HarborOptions, Load, LoadOptions
+from pipeline.acts.load.options import HarborOptions, LoadOptions
+from pipeline.acts.load.run import Load
 from pipeline.acts.progress import Tracker
 from pipeline.acts.save import plan
 from pipeline.acts.save.run import Announce, Save

@@ -17,11 +17,12 @@ from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS, absolute
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EXIT_OK
 from pipeline.core.file_lock import LockHolder, lock_holder
 from pipeline.storage import locks
 from pipeline.storage.cache import Cache
-from pipeline.ui.terminal import bytes_text, harmless
+from pipeline.ui.terminal import harmless
 
 
 def _info(given: Given, operands: tuple[str, ...]) -> int:

@@ -13,13 +13,13 @@ from pipeline.cli.lists import input_files
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag, either
 from pipeline.core import bundle
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EXIT_OK, InputError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import matches
 from pipeline.reader.contents import BundledImage, Contents, open_contents
 from pipeline.reader.export import Export, Exporter, Target
 from pipeline.storage import locks
-from pipeline.ui.terminal import bytes_text
 
 _HOW = {
     Target.CONTAINERD: "ctr -n k8s.io images import {}",

@@ -6,8 +6,8 @@ from pipeline.cli.go_flags import Given
 from pipeline.config.flag import Flag
 from pipeline.core import reference
 from pipeline.core.errors import InputError, UsageError
-from pipeline.registry.harbor import DEFAULT_PROJECT
 
+DEFAULT_PROJECT = "library"
 PROJECT = Flag("default-project", DEFAULT_PROJECT, "Harbor project of images that have none")
 
 

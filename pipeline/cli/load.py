@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.acts.load.run import HarborOptions, Load, LoadOptions, LoadPlan, LoadResult
+from pipeline.acts.load.options import HarborOptions, LoadOptions, LoadPlan, LoadResult
 from pipeline.cli.arguments import (
     ACCESS,
     DEBUG,
@@ -37,6 +37,7 @@ from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.inputs import Options
 from pipeline.config.settings import absolute, rows
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
 from pipeline.core.interruption import Interruption
@@ -45,7 +46,10 @@ from pipeline.registry.login import environment_login
 from pipeline.storage import locks
 from pipeline.storage.inventory import SUFFIX
 from pipeline.storage.parity import base_of
-from pipeline.ui.terminal import bytes_text, duration_text, referrers_text, show_progress
+from pipeline.ui.terminal import referrers_text, show_progress
+
+if TYPE_CHECKING:
+    from pipeline.acts.load.run import Load
 
 DEFAULT_FAILED_LIST = "load-failed.txt"
 MISSING = "missing.json"
@@ -56,6 +60,8 @@ AGAIN = "Run the same command again to go on: it repeats nothing that is done."
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
     options = read(given, operands)
+    from pipeline.acts.load.run import Load  # here: help and a wrong flag shall not wait for doit
+
     interruption = Interruption()
     with stopping(interruption), environment_login.logged_in(options.access, environment_login.login_of("DEST")) as access:
         options = replace(options, access=access)

@@ -69,7 +69,7 @@ def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
 
 def _division(bundle: Bundle, count: int) -> Iterator[str]:
     """What each of so many machines would fetch."""
-    from pipeline.ui.terminal import bytes_text
+    from pipeline.core.amounts import bytes_text
 
     assert bundle.lock_file is not None, "it was written"
     found = division(image_lock.read(bundle.lock_file).images, count)

@@ -10,11 +10,12 @@ from pipeline.cli.arguments import DEBUG, JSON, one_source, print_json, print_li
 from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.config.flag import Flag
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
 from pipeline.reader.contents import open_contents
 from pipeline.reader.listing import ListedImage, ListedReferrer, Listing, make_listing
 from pipeline.storage import locks
-from pipeline.ui.terminal import bytes_text, kind_text, referrers_text, table
+from pipeline.ui.terminal import kind_text, referrers_text, table
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:

@@ -11,12 +11,12 @@ from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import CHECKSUM_SUFFIX
 from pipeline.core.errors import EXIT_OK, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.reader.repair import repair
 from pipeline.storage import parity
-from pipeline.ui.terminal import bytes_text, duration_text
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:

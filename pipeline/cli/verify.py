@@ -28,6 +28,7 @@ from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, ArchiveError, UsageError
 from pipeline.core.interruption import Interruption
@@ -39,7 +40,7 @@ from pipeline.reader.targets import in_registry
 from pipeline.reader.verify import Fault, Meter, Report, check, compare
 from pipeline.registry.distribution import Distribution
 from pipeline.storage import locks
-from pipeline.ui.terminal import bytes_text, referrers_text, show_progress
+from pipeline.ui.terminal import referrers_text, show_progress
 
 JOBS_HELP = f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"
 SHOWN = 8

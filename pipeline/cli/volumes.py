@@ -11,11 +11,10 @@ from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag
-from pipeline.core.amounts import parse_size
+from pipeline.core.amounts import bytes_text, duration_text, parse_size
 from pipeline.core.errors import EXIT_OK, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.reader.recut import recut
-from pipeline.ui.terminal import bytes_text, duration_text
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:

@@ -22,6 +22,7 @@ from pipeline.config.settings import KEYS, Setting, Settings, absolute
 from pipeline.config.variables import Variables
 from pipeline.config.yaml_document import Document, Entry, kind, shown
 from pipeline.core import files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Bundle, PlatformFilter
 from pipeline.core.errors import InputError
 from pipeline.storage import image_lock
@@ -51,7 +52,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None, only: Collectio
     try:
         data = files.read_bounded(path, MAX_SIZE)
         if data is None:
-            raise InputError([f"{path}: the definition is larger than {MAX_SIZE:,} bytes; put its images into a 'list'"])
+            raise InputError([f"{path}: the definition is larger than {bytes_text(MAX_SIZE)}; put its images into a 'list'"])
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError([f"cannot read the bundle definition {path}: {error.strerror}"]) from error

@@ -1,4 +1,4 @@
-"""Amounts as people write them in flags and definitions: sizes, percentages."""
+"""Amounts as people write and read them: sizes and percentages in flags and definitions, sizes and times in messages."""
 
 from __future__ import annotations
 
@@ -27,3 +27,25 @@ def parse_percent(text: str) -> int:
     if match is None or not 1 <= int(match[1]) <= 100:
         raise UsageError(f'invalid value "{text}": use a percentage from 1 to 100, e.g. 10%')
     return int(match[1])
+
+
+def bytes_text(size: float) -> str:
+    """``1.5 GB``, in powers of 1000 as disks and networks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def duration_text(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``2 min 5 s``, ``1 h 20 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EnvironmentProblem
 
 
@@ -43,6 +44,15 @@ def check_writable(folder: Path) -> None:
     ancestor = existing_ancestor(folder)
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
         raise EnvironmentProblem(f"cannot write to {folder}", tip="name another place, or see to its permissions")
+
+
+def check_room(size: int, path: Path) -> None:
+    """Raises EnvironmentProblem when ``size`` bytes do not fit where ``path`` is or would be."""
+    free = free_space(path)
+    if size > free:
+        raise EnvironmentProblem(
+            f"{bytes_text(size)} are to be written to {path.parent}, and {bytes_text(free)} are free", tip="free some space"
+        )
 
 
 def largest_file(path: Path) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core import files, reference
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import InputError
 from pipeline.core.reference import Reference
 
@@ -43,7 +44,7 @@ def read(path: Path, name: str) -> bytes:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError([f"cannot read the image list {name}: {reason}"]) from error
     if data is None:
-        raise InputError([f"{name}: it is larger than any image list ({MAX_SIZE:,} bytes)"])
+        raise InputError([f"{name}: it is larger than any image list ({bytes_text(MAX_SIZE)})"])
     return data
 
 

@@ -20,8 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from plumbum import local
-
 from pipeline.core.interruption import Interruption
 
 _POLL = 0.05
@@ -47,6 +45,8 @@ def running(
 
     Its standard output and error are pipes. ``env`` is added to our environment. Raises OSError when it cannot be started.
     """
+    from plumbum import local  # here: a run that has nothing to copy starts no program, and needs no machinery for it
+
     program, *arguments = (*_dies_with_us(), *command)
     process: Process = local[program].popen(
         arguments, cwd=str(cwd or Path.cwd()), env={**os.environ, **(env or {})}, stdin=stdin, new_session=True

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from pipeline.core import disk, files
 from pipeline.core.bundle import PlatformFilter
-from pipeline.core.errors import ContentError, EnvironmentProblem, UsageError
+from pipeline.core.errors import ContentError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import IMAGE_CONFIG_TYPES, REF_NAME, Descriptor, Digest, Index, Manifest, walk
 from pipeline.reader.contents import BundledImage, Contents
@@ -162,11 +162,7 @@ class Exporter:
         members = list(self._docker(images) if self._target is Target.DOCKER else self._layout(images))
         size = sum(_in_tar(each.size) for each in members)
         disk.check_writable(path.absolute().parent)
-        free = disk.free_space(path)
-        if size > free:
-            raise EnvironmentProblem(
-                f"{size:,} bytes are to be written to {path.parent}, and {free:,} are free", tip="free some space"
-            )
+        disk.check_room(size, path)
         temporary = files.temporary_beside(path)
         try:
             with temporary.open("wb") as file:

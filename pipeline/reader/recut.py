@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core import disk, files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import CHECKSUM_SUFFIX
 from pipeline.core.errors import ArchiveError, EnvironmentProblem, UsageError
 from pipeline.core.interruption import Interruption
@@ -63,7 +64,7 @@ def _name(volumes: VolumeSet) -> str:
 def check_size(size: int, part_size: int | None, destination: Path) -> None:
     if part_size and size > part_size * MAX_VOLUMES:
         raise UsageError(
-            f"-part-size {part_size} would cut {size:,} bytes into more than {MAX_VOLUMES:,} volumes",
+            f"-part-size {part_size} would cut {bytes_text(size)} into more than {MAX_VOLUMES:,} volumes",
             tip="use a larger one, e.g. -part-size=2G",
         )
     limit, largest = disk.largest_file(destination), min(size, part_size or size)
@@ -73,11 +74,7 @@ def check_size(size: int, part_size: int | None, destination: Path) -> None:
             f"{limit:,} bytes is its largest file",
             tip=f"use -part-size={limit // 1024**2}M",
         )
-    free = disk.free_space(destination)
-    if size > free:
-        raise EnvironmentProblem(
-            f"{size:,} bytes are to be written to {destination.parent}, and {free:,} are free", tip="free some space"
-        )
+    disk.check_room(size, destination)
 
 
 def _refuse_what_is_there(destination: Path, volumes: VolumeSet) -> None:

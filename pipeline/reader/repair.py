@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.core import disk, files
 from pipeline.core.bundle import CHECKSUM_SUFFIX
-from pipeline.core.errors import ArchiveError, EnvironmentProblem, UsageError
+from pipeline.core.errors import ArchiveError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.storage import checksums, locks, parity, slip
 from pipeline.storage.archive import Volume
@@ -62,9 +62,7 @@ def _check_place(folder: Path, archive: Path, known: ParitySet) -> None:
         raise UsageError(f"{folder} is where the damaged files are", tip="name another folder with -d")
     folder.mkdir(parents=True, exist_ok=True)
     disk.check_writable(folder)
-    size, free = sum(known.files.values()), disk.free_space(folder / archive.name)
-    if size > free:
-        raise EnvironmentProblem(f"{size:,} bytes are to be written to {folder}, and {free:,} are free", tip="free some space")
+    disk.check_room(sum(known.files.values()), folder / archive.name)
 
 
 def _repair(archive: Path, main: Path, known: ParitySet, work: Path, folder: Path, interruption: Interruption) -> Repaired:

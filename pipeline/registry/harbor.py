@@ -20,7 +20,6 @@ from pipeline.registry.session import Session
 PROJECTS = "/api/v2.0/projects"
 REPOSITORIES = "/api/v2.0/repositories"
 PAGE, MAX_PAGES = 100, 500
-DEFAULT_PROJECT = "library"
 _CREATED, _OK, _CONFLICT, _NOT_FOUND = 201, 200, 409, 404
 
 

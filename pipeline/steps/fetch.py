@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError, RegistryError
 from pipeline.core.interruption import Interruption
@@ -128,7 +129,7 @@ class Fetch:
             except RegistryError as error:
                 if isinstance(error, WrongBytes) or not error.cause.can_pass or self.size - before < PROGRESS:
                     raise
-                log.warning("%s; going on at %s bytes", error.message, f"{self.size:,}")
+                log.warning("%s; going on at %s", error.message, bytes_text(self.size))
 
     def _attempt(self, source: Reference) -> None:
         # Of a run that was killed just before the rename, all of it may be here.
@@ -152,7 +153,7 @@ class Fetch:
                 if max(self.size + count, stream.total or 0) > self._stated + MARGIN:
                     self._partial.begin_anew()
                     what = source.by_digest(self._digest)
-                    raise ContentError(f"{what}: the registry serves more than its manifest says, {self._stated:,} bytes")
+                    raise ContentError(f"{what}: the registry serves more than its manifest says, {bytes_text(self._stated)}")
                 self._partial.add(buffer[:count])
                 self._received += count
 

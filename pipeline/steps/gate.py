@@ -18,8 +18,6 @@ from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem, ImageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.oci import REF_NAME
-from pipeline.reader.serve import RegistryServer
-from pipeline.reader.serve.source import LayoutFolder
 from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
@@ -71,6 +69,8 @@ def _run(cache: Cache, state: BundleState, bundle: Bundle, item: ChosenImage, in
         (folder / "index.json").write_bytes(files.dump_json(index))
         words = shlex.split(bundle.gate)
         if any(ADDRESS in word for word in words):
+            from pipeline.reader.serve import LayoutFolder, RegistryServer  # here: most saves have no gate, and serve nothing
+
             with RegistryServer(LayoutFolder(folder)) as server:
                 return _verdict([word.replace(ADDRESS, _address(server.host, item)) for word in words], interruption)
         if not any(FOLDER in word for word in words):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core import files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Bundle
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
@@ -43,8 +44,8 @@ def make(state: BundleState, bundle: Bundle, interruption: Interruption) -> None
     packed = tuple(PackedFile("", str(place), status.st_size, status.st_mtime_ns) for place, status in sizes)
     files.write_atomic(state.parity, files.dump_sealed(Packed(packed, {}).to_json()))
     log.info(
-        "%d recovery files: %s of %s blocks of %s bytes may be lost",
-        *(len(places), f"{shape.recovery:,}", f"{shape.blocks:,}", f"{shape.block_size:,}"),
+        "%d recovery files: %s of %s blocks of %s may be lost",
+        *(len(places), f"{shape.recovery:,}", f"{shape.blocks:,}", bytes_text(shape.block_size)),
     )
 
 

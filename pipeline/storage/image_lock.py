@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bounded_json import text
 from pipeline.core.bundle import Referrer
 from pipeline.core.errors import ContentError, InputError
@@ -113,7 +114,7 @@ def read(path: Path) -> Lock:
         # The loader that takes everything for a text: nothing in a lock needs more, and no merge keys can grow in it.
         data = files.read_bounded(path, MAX_SIZE)
         if data is None:
-            raise InputError([f"{path}: the lock is larger than {MAX_SIZE:,} bytes, more than any has"])
+            raise InputError([f"{path}: the lock is larger than {bytes_text(MAX_SIZE)}, more than any has"])
         document = yaml.load(data, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         if document["version"] not in ("1", str(VERSION)):
             raise InputError([f"{path}: the lock has version {document['version']}; this program reads {VERSION}"])

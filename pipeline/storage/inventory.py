@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import bounded_json, files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bounded_json import natural, text
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest
@@ -111,7 +112,7 @@ def read(path: Path) -> Inventory:
     except OSError as error:
         raise InputError([f"cannot read {path}: {error.strerror}"]) from error
     if data is None:
-        raise InputError([f"{path} is larger than {MAX_SIZE:,} bytes, more than any inventory"])
+        raise InputError([f"{path} is larger than {bytes_text(MAX_SIZE)}, more than any inventory"])
     return parse(data, str(path))
 
 

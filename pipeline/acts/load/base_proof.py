@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.acts.engine import TaskResult
 from pipeline.acts.load.tasks import LoadContext
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import ArchiveError, EnvironmentProblem, UsageError
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage, Contents
@@ -52,7 +53,7 @@ def require(
     size = sum(missing.blobs.values())
     images = [f"  {name}" for name in missing.images]
     raise ArchiveError(
-        f"{registry} lacks {len(missing.blobs)} layers ({size:,} bytes) that the delta leaves out, as its base had them; "
+        f"{registry} lacks {len(missing.blobs)} layers ({bytes_text(size)}) that the delta leaves out, as its base had them; "
         f"nothing was written. They are needed by\n{_shown(images)}",
         tip=f"carry {file} back: 'image-tools save', with the same flags and -only {file.name}, carries what is missing",
     )

@@ -12,7 +12,6 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from pipeline.acts import engine
 from pipeline.acts.engine import Status, TaskDict, TaskResult
 from pipeline.acts.load import tasks as load_tasks
 from pipeline.acts.load.base_proof import refuse_other_registry, require
+from pipeline.acts.load.options import LoadOptions, LoadPlan, LoadResult
 from pipeline.acts.load.receipt import receipt
 from pipeline.acts.load.tasks import LoadContext
 from pipeline.core import disk, files, image_list
-from pipeline.core.bundle import Access
 from pipeline.core.errors import ArchiveError, ContentError, InputError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
@@ -31,7 +30,6 @@ from pipeline.core.oci import Digest
 from pipeline.core.reference import Reference, matches
 from pipeline.reader import unpack
 from pipeline.reader.contents import BundledImage, Contents, open_contents
-from pipeline.reader.serve import RegistryServer
 from pipeline.reader.slips import demand_slip
 from pipeline.reader.targets import in_registry, reference_in_registry
 from pipeline.registry.distribution import Distribution
@@ -44,83 +42,6 @@ from pipeline.storage.archive import ForeignArchiveError
 
 _USER = "load"
 _KINDS = {"dir": "a folder", "gzip": "gzip", "zstd": "zstd", "tar": "neither gzip nor zstd"}
-
-
-@dataclass(frozen=True)
-class HarborOptions:
-    """``-repo-type harbor``."""
-
-    default_project: str
-    https: bool
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """What to load, and where to. ``state`` is a folder for what this load remembers or must unpack. ``compression`` is what
-    the source must be, if that was said; ``only`` chooses images, and came from ``list_files``.
-    """
-
-    source: Path
-    registry: str
-    access: Access
-    jobs: int
-    failed_list: Path
-    state: Path
-    compression: str = ""
-    harbor: HarborOptions | None = None
-    only: frozenset[Reference] | None = None
-    list_files: tuple[Path, ...] = ()
-    patterns: tuple[str, ...] = ()
-    """Names of images, with ``*`` (``-only``)."""
-    slip_signers: Path | None = None
-    """Who may have signed the slip that is demanded (``-require-slip``)."""
-    names: Mapping[Reference, Reference] = field(default_factory=dict)
-    """Where images go that do not keep their names."""
-    receipt: Path | None = None
-    sign: Path | None = None
-    """The SSH key that signs the receipt."""
-    missing: Path = Path("missing.json")
-    """Where it is written what the base of a delta turned out to lack."""
-
-    @property
-    def unpacked(self) -> Path:
-        return self.state / "unpacked"
-
-    @property
-    def database(self) -> Path:
-        return self.state / "doit.sqlite3"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.state / "lock"
-
-
-@dataclass
-class LoadResult:
-    """By reference, in the options of the source: what was pushed now, what was there, and what failed, with the reason."""
-
-    pushed: list[str] = field(default_factory=list)
-    there: list[str] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
-    sent: int = 0
-    """Bytes that went out."""
-    referrers: frozenset[str] = frozenset()
-    """Those of all these that came along with an image."""
-
-    @property
-    def loaded(self) -> int:
-        return len(self.pushed) + len(self.there)
-
-
-@dataclass(frozen=True)
-class LoadPlan:
-    """What a load would do. ``size`` counts each blob once, in bytes; the target may have some of them."""
-
-    missing: Mapping[str, str]
-    """Target by reference."""
-    size: int
-    damaged: Mapping[str, str]
-    """Reason by reference, of images whose manifests cannot be read."""
 
 
 class Load:
@@ -311,6 +232,8 @@ class Load:
     @contextmanager
     def _local_registry(self) -> Iterator[LocalRegistry]:
         """Our own registry, on this machine, for nobody but our skopeos."""
+        from pipeline.reader.serve import RegistryServer  # here: where all is there already, nothing is served
+
         password = secrets.token_urlsafe(24)
         with ExitStack() as stack:
             server = stack.enter_context(RegistryServer(self.context.blob_source, login=(_USER, password), patience=None))

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pipeline.acts.actions import Actions
 from pipeline.acts.engine import AFTER, TaskDict
 from pipeline.acts.progress import Tracker
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.errors import ContentError
 from pipeline.core.log import Done, log, log_done
 from pipeline.core.oci import Digest
@@ -183,4 +184,5 @@ def _push(context: LoadContext, pusher: Pusher, target: Reference, image: Bundle
     size, seconds = context.blob_source.sent(closure) - before, time.monotonic() - started
     context.tracker.credit(f"push:{target}", size)
     log_done(Done(str(target), (), size))
-    log.info("pushed %s: %s bytes, %.1f s", target, f"{size:,}", seconds, extra={"bytes": size, "seconds": round(seconds, 3)})
+    figures = {"bytes": size, "seconds": round(seconds, 3)}
+    log.info("pushed %s: %s, %s", target, bytes_text(size), duration_text(seconds), extra=figures)

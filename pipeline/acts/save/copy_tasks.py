@@ -16,6 +16,7 @@ from functools import partial
 from pipeline.acts.engine import PAUSED, TaskDict, unchanged
 from pipeline.acts.save.tasks import SaveContext, is_paused
 from pipeline.core import files
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import BundleImage
 from pipeline.core.log import Done, log, log_done
 from pipeline.core.oci import SCHEMA1_TYPES, Descriptor, Digest
@@ -160,7 +161,7 @@ def _fetch(context: SaveContext, blob: MissingBlob) -> None:
         size = fetch.run()
     context.count_fetched(size)
     context.tracker.credit(f"fetch:{digest}", size)
-    log.debug("fetched %s of %s: %s bytes, %.1f s", digest, name, f"{size:,}", time.monotonic() - started)
+    log.debug("fetched %s of %s: %s, %s", digest, name, bytes_text(size), duration_text(time.monotonic() - started))
 
 
 def _copy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> None:

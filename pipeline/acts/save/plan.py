@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from pipeline.core import disk
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EnvironmentProblem, UsageError
 from pipeline.core.oci import Descriptor, Digest
@@ -118,8 +119,8 @@ def impossible_blobs(cache: Cache, chosen: Sequence[ChosenImage]) -> Mapping[Dig
     capacity = disk.capacity(cache.root)
 
     return {
-        blob.digest: f"its manifest states {blob.size:,} bytes for {blob.digest}, "
-        f"and the disk of {cache.root} has {capacity:,} in all"
+        blob.digest: f"its manifest states {bytes_text(blob.size)} for {blob.digest}, "
+        f"and the disk of {cache.root} has {bytes_text(capacity)} in all"
         for blob in distinct_blobs(chosen).values()
         if blob.size > capacity and not cache.has(blob)
     }
@@ -175,7 +176,7 @@ def check_disk(found: Sequence[Need]) -> None:
     """Raises EnvironmentProblem, with the figures, when a disk is too small."""
     lacking = [need for need in found if not need.is_met]
     if lacking:
-        lines = [f"{n.path}: {n.needed:,} bytes are needed, {n.free:,} are free" for n in lacking]
+        lines = [f"{n.path}: {bytes_text(n.needed)} are needed, {bytes_text(n.free)} are free" for n in lacking]
         raise EnvironmentProblem(
             "not enough room on the disk, so nothing was fetched\n" + "\n".join(lines),
             tip="free some space, or put the cache (-cache) or the archive (-d) on another disk; -force tries all the same",
@@ -188,7 +189,7 @@ def check_file_size(bundle: Bundle, plan: Plan) -> None:
     output = bundle.output
     if output.part_size and plan.total // output.part_size >= MAX_VOLUMES:
         raise UsageError(
-            f"-part-size {output.part_size} would cut {plan.total:,} bytes into more than {MAX_VOLUMES:,} volumes",
+            f"-part-size {output.part_size} would cut {bytes_text(plan.total)} into more than {MAX_VOLUMES:,} volumes",
             tip="use a larger one, e.g. -part-size=2G",
         )
     if limit is None or not output.is_archive:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.acts.progress import Tracker
 from pipeline.core import files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Bundle
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
@@ -77,8 +78,8 @@ class Recheck:
             return False
         self.size = sum(part.size for part in parts)
         if parts:
-            what = "verified %s: %s bytes are as they were written"
-            log.info(what, self._bundle.output.destination, f"{self.size:,}", extra={"bytes": self.size})
+            what = "verified %s: all of its %s are as they were written"
+            log.info(what, self._bundle.output.destination, bytes_text(self.size), extra={"bytes": self.size})
         return True
 
     def _record(self) -> Packed | None:

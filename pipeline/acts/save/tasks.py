@@ -22,6 +22,7 @@ from typing import Any
 from pipeline.acts.actions import Actions
 from pipeline.acts.progress import Tracker
 from pipeline.core import disk, files, image_list
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
@@ -221,7 +222,7 @@ class SaveContext(Actions):
         with self._lock:
             seconds = time.monotonic() - self._begun.pop(task)
         figures = {"bytes": size, "seconds": round(seconds, 3)}
-        log.info("copied %s: %s bytes, %.1f s", name, f"{size:,}", seconds, extra=figures)
+        log.info("copied %s: %s, %s", name, bytes_text(size), duration_text(seconds), extra=figures)
 
     def action(
         self,

@@ -10,6 +10,7 @@ from pipeline.cli.command import Body
 from pipeline.cli.go_flags import Given
 from pipeline.cli.lists import input_files
 from pipeline.config.inputs import Options
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, ImageToolsError, InputError, UsageError
 from pipeline.core.reference import Reference
 from pipeline.reader.difference import Difference, State, difference, of_inventory, of_list
@@ -17,7 +18,6 @@ from pipeline.reader.inventories import read_base
 from pipeline.storage import image_lock, inventory
 from pipeline.storage.archive import volumes_beside
 from pipeline.storage.inventory import Inventory
-from pipeline.ui.terminal import bytes_text
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:

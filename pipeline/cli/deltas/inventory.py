@@ -16,6 +16,7 @@ from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.inputs import Options
 from pipeline.config.settings import absolute, rows
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
@@ -27,7 +28,6 @@ from pipeline.registry.harbor import Harbor
 from pipeline.registry.login import environment_login
 from pipeline.storage import inventory, locks
 from pipeline.storage.inventory import Inventory
-from pipeline.ui.terminal import bytes_text
 
 JOBS = 4
 

@@ -14,13 +14,14 @@ from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.settings import rows
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import Compression, Output
 from pipeline.core.errors import EXIT_OK, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.reader.merge import Merging, merge, open_sources
 from pipeline.reader.merge.joined import Joined
 from pipeline.reader.recut import Recut
-from pipeline.ui.terminal import bytes_text, duration_text, show_progress
+from pipeline.ui.terminal import show_progress
 
 _SETTINGS = rows("destination", "compress", "compress-level", "part", "part-size")
 

@@ -20,11 +20,11 @@ from pipeline.cli import catalogue
 from pipeline.cli.command import Body
 from pipeline.cli.demo.images import RECIPES, MadeImage, make_layout
 from pipeline.config.flag import Flag
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, UsageError
 from pipeline.core.files import hash_file, remove
 from pipeline.core.oci import REF_NAME
 from pipeline.reader.serve import LayoutFolder, RegistryServer
-from pipeline.ui.terminal import bytes_text
 
 Save = Callable[[Sequence[str]], int]
 

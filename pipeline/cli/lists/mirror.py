@@ -20,12 +20,13 @@ from pipeline.cli.save.options import BUNDLE, CONFIG, read_bundles, with_source
 from pipeline.cli.signals import stopping
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import KEYS, rows
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Bundle
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.reference import Reference, parse, parse_source
 from pipeline.registry.login import environment_login
-from pipeline.ui.terminal import bytes_text, show_progress
+from pipeline.ui.terminal import show_progress
 
 if TYPE_CHECKING:
     from pipeline.acts.mirror import MirrorOptions, MirrorResult
@@ -91,7 +92,7 @@ def _mirror(
     list_files: tuple[Path, ...],
     interruption: Interruption,
 ) -> int:
-    from pipeline.acts.load.run import HarborOptions  # here, as below: help shall not wait for doit
+    from pipeline.acts.load.options import HarborOptions  # here, as below: help shall not wait for it
     from pipeline.acts.mirror import Mirror, MirrorOptions
     from pipeline.cli.save import output as save_output
 

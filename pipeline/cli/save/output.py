@@ -13,6 +13,7 @@ from pipeline.acts.save.run import Save
 from pipeline.acts.save.tasks import SaveContext
 from pipeline.cli.arguments import print_lines
 from pipeline.config import digest_lock
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import BundleImage, Referrer
 from pipeline.core.log import PLAN, log
 from pipeline.core.oci import SCHEMA1_TYPES, Descriptor, Manifest
@@ -36,7 +37,7 @@ def print_plan(run: Save, order: plan.Plan, needs: Sequence[plan.Need]) -> None:
         (
             each.name,
             " ".join(name.removeprefix("linux/") for name in each.platforms),
-            terminal.bytes_text(each.size),
+            bytes_text(each.size),
             each.new_text,
         )
         for each in _planned(run)
@@ -84,7 +85,7 @@ class _Planned:
 
     @property
     def new_text(self) -> str:
-        return terminal.bytes_text(self.new) if self.new else "here"
+        return bytes_text(self.new) if self.new else "here"
 
 
 def _planned(run: Save) -> list[_Planned]:
@@ -173,7 +174,7 @@ def write_lock(context: SaveContext, result: SaveResult) -> None:
 def print_locked(context: SaveContext, result: SaveResult) -> None:
     """What a lock without a save came to."""
     figures = plan.make_plan(context.cache, result.saved)
-    print(f"locked {figures.images} images, {figures.platforms} image/arches, {terminal.bytes_text(figures.total)}")
+    print(f"locked {figures.images} images, {figures.platforms} image/arches, {bytes_text(figures.total)}")
     print(f"  {terminal.harmless(str(context.bundle.lock_file))}")
 
 

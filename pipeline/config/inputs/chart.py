@@ -19,6 +19,7 @@ from pipeline.config.inputs.finding import Finding, Findings
 from pipeline.config.inputs.yaml_tree import Mapping, Node, Scalar, documents
 from pipeline.config.inputs.yaml_tree import Sequence as YamlSequence
 from pipeline.core import image_list, process
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import InputError
 
 CHART_FILE = "Chart.yaml"
@@ -158,7 +159,7 @@ def _unpack(path: Path, name: str, folder: Path) -> Path:
                     continue
                 size, count = size + member.size, count + 1
                 if size > MAX_UNPACKED or count > MAX_FILES:
-                    raise InputError([f"{name} is larger than any chart ({MAX_UNPACKED:,} bytes, {MAX_FILES:,} files)"])
+                    raise InputError([f"{name} is larger than any chart ({bytes_text(MAX_UNPACKED)}, {MAX_FILES:,} files)"])
                 if parts[-1] == CHART_FILE and (not top or len(parts) == 2):
                     top = parts[0]
                 target = folder.joinpath(*parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.core import bounded_json, oci, reference
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import ArchiveError, ContentError, InputError
 from pipeline.core.oci import REF_NAME, Descriptor, Digest, Index, Manifest, Platform, walk
 from pipeline.core.reference import Reference
@@ -146,7 +147,7 @@ class Contents:
         if size is None:
             raise ContentError(f"{digest} is not in {self.store.place}")
         if size > oci.MAX_MANIFEST_SIZE:
-            raise ContentError(f"{digest} has {size} bytes, more than any manifest or config in use")
+            raise ContentError(f"{digest} has {bytes_text(size)}, more than any manifest or config in use")
         try:
             return b"".join(self.open_blob(digest))
         except ArchiveError as error:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pipeline.core import files
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import ArchiveError, ContentError, InputError
 from pipeline.core.oci import REF_NAME, Descriptor, Digest
 from pipeline.core.reference import parse
@@ -136,7 +137,7 @@ def _contradictions(first: _Image, other: _Image) -> Iterator[str]:
 def _require(contents: Contents, blobs: Iterable[Descriptor]) -> None:
     missing: dict[Digest, int] = {blob.digest: blob.size for blob in blobs if contents.size(blob.digest) is None}
     if missing:
-        shown = [f"  {digest} ({size:,} bytes)" for digest, size in list(missing.items())[:SHOWN]]
+        shown = [f"  {digest} ({bytes_text(size)})" for digest, size in list(missing.items())[:SHOWN]]
         more = len(missing) - SHOWN
         raise InputError(
             [f"none of the bundles has {len(missing)} of the layers", *shown, *([f"  and {more} more"] if more > 0 else [])],

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import Cause, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.redact import redact
@@ -158,7 +159,7 @@ class Connection:
             reason = str(error) if "takes" in str(error) else f"for {self.wire.patience:.0f} s"
             raise RegistryError(f"{host}: {Cause.STALLED.value}, {reason}", Cause.STALLED) from error
         if isinstance(error, http.client.IncompleteRead):
-            missing = f"{error.expected:,} bytes are missing" if error.expected else "its end is missing"
+            missing = f"{bytes_text(error.expected)} are missing" if error.expected else "its end is missing"
             raise RegistryError(f"{host}: {Cause.NETWORK.value}: the answer breaks off, {missing}", Cause.NETWORK) from error
         if isinstance(error, (OSError, http.client.HTTPException)):
             raise _network(host, error) from error

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from pipeline.core import process
+from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Access
 from pipeline.core.errors import Cause, ContentError, EnvironmentProblem, RegistryError
 from pipeline.core.interruption import Interruption
@@ -287,7 +288,7 @@ class _Watch:
         """Raises RegistryError when nothing has moved for too long, ContentError when there is too much."""
         size = self._growth()
         if self._most is not None and size > self._most:
-            raise ContentError(f"the registry serves more than its manifest says: {size:,} bytes and no end")
+            raise ContentError(f"the registry serves more than its manifest says: {bytes_text(size)} and no end")
         if size != self._last:
             self._last, self._since = size, max(time.monotonic(), self._since)
         elif time.monotonic() - self._since > self._limit:

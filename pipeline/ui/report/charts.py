@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.ui import svg
 from pipeline.ui.report.model import Report, Task
 from pipeline.ui.report.treemap import squarified
-from pipeline.ui.terminal import bytes_text, duration_text
 
 MAX_TILES = 300
 WIDTH, HEIGHT = 1000.0, 460.0

@@ -14,9 +14,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.ui.report.charts import timeline, treemap
 from pipeline.ui.report.model import Blob, ImageReport, ReferrerReport, Report, Task
-from pipeline.ui.terminal import bytes_text, duration_text, kind_text
+from pipeline.ui.terminal import kind_text
 
 SLOWEST = 10
 MOST_SHARED = 10

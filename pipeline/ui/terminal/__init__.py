@@ -16,14 +16,12 @@ from pipeline.ui.terminal.summary import (
     print_problem,
     print_summary,
 )
-from pipeline.ui.terminal.text import bytes_text, duration_text, harmless, kind_text, referrers_text, table
+from pipeline.ui.terminal.text import harmless, kind_text, referrers_text, table
 
 __all__ = [
     "FORMATS",
     "MODES",
     "Summary",
-    "bytes_text",
-    "duration_text",
     "harmless",
     "kind_text",
     "plan_line",

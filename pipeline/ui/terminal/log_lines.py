@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import EnvironmentProblem
 from pipeline.core.log import Done, log, subject
 from pipeline.core.redact import redact
-from pipeline.ui.terminal.text import bytes_text, harmless
+from pipeline.ui.terminal.text import harmless
 
 FORMATS = ("text", "json")
 _EXTRA = ("bytes", "seconds")

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.log import log
 from pipeline.ui.terminal.log_lines import handler
-from pipeline.ui.terminal.text import BETWEEN, bytes_text, duration_text
+from pipeline.ui.terminal.text import BETWEEN
 
 if TYPE_CHECKING:  # which brings doit, and help needs none
     from pipeline.acts.progress import Snapshot

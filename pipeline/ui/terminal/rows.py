@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.acts.progress import Row, Snapshot
+from pipeline.core.amounts import bytes_text
 from pipeline.core.log import log
 from pipeline.ui.terminal.log_lines import handler
 from pipeline.ui.terminal.progress import SHOW_CURSOR, Look, Rate, amounts, counts, notice
-from pipeline.ui.terminal.text import BETWEEN, bytes_text, harmless
+from pipeline.ui.terminal.text import BETWEEN, harmless
 
 REFRESH = 4
 """Times a second that the rows are drawn."""

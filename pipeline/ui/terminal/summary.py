@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
 from pipeline.core.errors import ImageToolsError
 from pipeline.ui.terminal.style import columns, styled
-from pipeline.ui.terminal.text import BETWEEN, bytes_text, duration_text, harmless, kind_text
+from pipeline.ui.terminal.text import BETWEEN, harmless, kind_text
 
 if TYPE_CHECKING:  # which bring the archive, and help needs none
     from pipeline.acts.save.plan import Need, Plan

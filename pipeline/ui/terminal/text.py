@@ -17,28 +17,6 @@ def harmless(text: str) -> str:
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], redact(text))
 
 
-def bytes_text(size: float) -> str:
-    """``1.5 GB``, in powers of 1000 as disks and networks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
-def duration_text(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``2 min 5 s``, ``1 h 20 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Lines of columns, as wide as they need to be; those whose head begins with ``>`` are aligned to the right."""
     names = [name.removeprefix(">") for name in head]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pipeline.acts.load.run import Load, LoadOptions
+from pipeline.acts.load.options import LoadOptions
+from pipeline.acts.load.run import Load
 from pipeline.acts.progress import Snapshot
 from pipeline.core.bundle import Access
 from pipeline.core.interruption import Interruption

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.amounts import bytes_text
 from tests.support.images import Index, image, index, layer
 from tests.support.proxy import Fault, FaultProxy, NoRange, Redirect, Reset, Stall, Status, Truncate, WrongBytes, WrongRange
 from tests.support.push import PushedImage, push
@@ -46,7 +47,7 @@ def test_a_break_costs_nothing(proxy: FaultProxy, large: PushedImage, fault: Fau
     first, second = blob_requests(proxy, digest)
     assert first == 0
     assert 11_000_000 < second <= 12_000_000
-    assert f"going on at {second:,} bytes" in result.stderr
+    assert f"going on at {bytes_text(second)}" in result.stderr
     assert is_whole(digest)
 
 

@@ -108,7 +108,7 @@ def test_sizes_that_cannot_be(archive: Path, tmp_path: Path, monkeypatch: pytest
     assert "1,000,000 bytes is its largest" in refused(None).message
     assert recut(archive, tmp_path / "small", 1_000_000, Interruption()).files
     monkeypatch.setattr(disk, "free_space", lambda path: 1000)
-    assert "1,000 are free" in refused(500_000).message
+    assert "1.0 kB are free" in refused(500_000).message
 
 
 def test_a_stop_leaves_nothing(archive: Path, tmp_path: Path) -> None:

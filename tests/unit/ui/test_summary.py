@@ -12,10 +12,11 @@ from pipeline.acts.engine import Status, TaskResult
 from pipeline.acts.progress import Tracker
 from pipeline.acts.save.plan import Need, Plan
 from pipeline.core import bundle, image_list
+from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import Bundle, BundleImage, Compression, Output, PlatformFilter
 from pipeline.storage.records.packed import PackedFile
 from pipeline.ui import terminal
-from pipeline.ui.terminal.text import bytes_text, duration_text, kind_text
+from pipeline.ui.terminal.text import kind_text
 
 PLAN = Plan(images=3, platforms=6, blobs=20, total=12_000_000, here=2_000_000, shared=5_000_000)
 

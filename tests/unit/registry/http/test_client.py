@@ -136,7 +136,7 @@ def test_an_answer_that_breaks_off(client: Http, end: bytes) -> None:
     with talking(talk) as host, pytest.raises(RegistryError) as caught:
         read(host)
     assert caught.value.cause is Cause.NETWORK
-    assert not end or "breaks off, 1 bytes are missing" in str(caught.value)
+    assert not end or "breaks off, 1 B are missing" in str(caught.value)
 
 
 def dripping(head: bytes) -> Callable[[socket.socket, int], None]:
