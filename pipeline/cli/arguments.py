@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.go_flags import Given
+from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag, Value
-from pipeline.config.settings import SETTINGS, Settings, rows
+from pipeline.config.settings import SETTINGS, Settings, absolute, rows
 from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
 from pipeline.ui import terminal
+from pipeline.ui.report import check_name
 from pipeline.ui.terminal import harmless
 
 ACCESS = rows("authfile", "cert-dir", "tls-verify", "retry")
@@ -30,6 +32,7 @@ QUIET = Flag("quiet", False, "print warnings, errors and what failed, and nothin
 LOG_FORMAT = Flag("log-format", "text", "format of the log lines, can be 'text' or 'json'", choices=terminal.FORMATS)
 ONLY = Flag("only", "", "only the images that this pattern names, e.g. 'rancher/*'", adds_up=True)
 REQUIRE_SLIP = Flag("require-slip", "", "demand a slip, signed by one in this file (ssh-keygen, ALLOWED SIGNERS)", place="file")
+REPORT = Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'", place="file")
 PROGRESS = Flag("progress", "auto", "how progress is shown, can be 'auto', 'rich', 'plain' or 'none'", choices=terminal.MODES)
 
 
@@ -53,6 +56,17 @@ def slip_signers(given: Given) -> Path | None:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file", tip="see ssh-keygen(1), ALLOWED SIGNERS", setting="require-slip")
     return path.absolute()
+
+
+def report_file(given: Given) -> Path | None:
+    """The file of ``-report``. Raises UsageError, EnvironmentProblem for one that cannot be written."""
+    if not given.text("report"):
+        return None
+    path = absolute(given.text("report"), Path.cwd(), "report")
+    for problem in bundle_maker.device_problem(path, "report"):
+        raise problem
+    check_name(path)
+    return path
 
 
 def bases(given: Given) -> tuple[Path, ...]:

@@ -21,10 +21,12 @@ from pipeline.cli.arguments import (
     ONLY,
     PROGRESS,
     QUIET,
+    REPORT,
     REQUIRE_SLIP,
     chosen,
     print_json,
     print_lines,
+    report_file,
     slip_signers,
     source,
 )
@@ -37,6 +39,7 @@ from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.inputs import Options
 from pipeline.config.settings import absolute, rows
+from pipeline.core import disk
 from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
@@ -59,7 +62,9 @@ AGAIN = "Run the same command again to go on: it repeats nothing that is done."
 
 
 def _run(given: Given, operands: tuple[str, ...]) -> int:
-    options = read(given, operands)
+    options, report = read(given, operands), report_file(given)
+    if report is not None:
+        _check_report(report, options)
     from pipeline.acts.load.run import Load  # here: help and a wrong flag shall not wait for doit
 
     interruption = Interruption()
@@ -77,6 +82,7 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
                     dry_run=given.switch("dry-run"),
                     is_quiet=given.switch("quiet"),
                     is_json=given.switch("json"),
+                    report=report,
                 )
         except ImageToolsError:
             if not interruption.requested:
@@ -103,6 +109,7 @@ BODY = Body(
         LOG_FORMAT,
         ONLY,
         QUIET,
+        REPORT,
         Flag("receipt", "", "file that says what is there then, for -base of save (default SOURCE.receipt.json)", place="file"),
         REQUIRE_SLIP,
         Flag("o", DEFAULT_FAILED_LIST, "file name of the load failed image list", place="file", long="failed-list"),
@@ -185,7 +192,23 @@ def _receipt(given: str, source: Path) -> Path:
     return path
 
 
-def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quiet: bool, is_json: bool) -> int:
+def _check_report(report: Path, options: LoadOptions) -> None:
+    others = (options.source.resolve(), options.failed_list, options.receipt, options.missing, *options.list_files)
+    if report.is_dir() or report in others:
+        raise UsageError(f"{report} is a folder, or another file of this run", tip="name another file", setting="report")
+    disk.check_writable(report.parent)
+
+
+def _load(
+    load: Load,
+    options: LoadOptions,
+    mode: str,
+    *,
+    dry_run: bool,
+    is_quiet: bool,
+    is_json: bool,
+    report: Path | None,
+) -> int:
     started = time.monotonic()
     load.open()
     with show_progress(mode, load.context.tracker.snapshot):
@@ -196,6 +219,8 @@ def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quie
     if dry_run:
         plan = load.plan
         load.result.failures |= plan.damaged
+        if report is not None:
+            _write_report(load, report, planned=True)
         if is_json:
             failed = load.result.failures
             print_json({"registry": options.registry, "missing": dict(plan.missing), "size": plan.size, "failed": failed})
@@ -204,14 +229,22 @@ def _load(load: Load, options: LoadOptions, mode: str, *, dry_run: bool, is_quie
         return EXIT_SOME_FAILED if load.result.failures else EXIT_OK
     load.finish()
     result = load.result
+    if report is not None:
+        _write_report(load, report)
     seconds = time.monotonic() - started
     if is_json:
         print_json(_document(result, options, seconds))
     elif result.failures or not is_quiet:
-        print_lines(*_lines(result, options, seconds))
+        print_lines(*_lines(result, options, seconds), *([f"report: {report.name}"] if report else []))
     if not result.loaded:
         return EXIT_COULD_NOT
     return EXIT_SOME_FAILED if result.failures else EXIT_OK
+
+
+def _write_report(load: Load, path: Path, *, planned: bool = False) -> None:
+    from pipeline.cli import reports  # here: help shall not wait for doit
+
+    reports.write_load(load, path, planned=planned)
 
 
 def _plan_lines(plan: LoadPlan, result: LoadResult) -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cli.arguments import (
     ACCESS,
@@ -13,12 +14,14 @@ from pipeline.cli.arguments import (
     DEBUG,
     JSON,
     PROGRESS,
+    REPORT,
     REQUIRE_SLIP,
     bases,
     chosen,
     one_source,
     print_json,
     print_lines,
+    report_file,
     slip_signers,
 )
 from pipeline.cli.command import Body
@@ -28,6 +31,7 @@ from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS
+from pipeline.core import disk
 from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, ArchiveError, UsageError
@@ -42,6 +46,9 @@ from pipeline.registry.distribution import Distribution
 from pipeline.storage import locks
 from pipeline.ui.terminal import referrers_text, show_progress
 
+if TYPE_CHECKING:
+    from pipeline.acts.progress import Tracker
+
 JOBS_HELP = f"how much is done at once, maximum is {MAX_JOBS} (default: one for each processor; 4 for a registry)"
 SHOWN = 8
 """Images that a fault breaks, by name; the rest are counted. JSON has them all."""
@@ -52,9 +59,19 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
     allowed = slip_signers(given)
     if allowed is not None and given.text("registry"):
         raise UsageError("-require-slip looks at SOURCE, and -registry at a registry: verify twice")
-    interruption = Interruption()
+    file = report_file(given)
+    if file is not None:
+        disk.check_writable(file.parent)
+    from pipeline.acts.progress import Tracker  # here: help shall not wait for doit
+
+    interruption, tracker = Interruption(), Tracker(lambda descriptor: False)
     with stopping(interruption), locks.reading(source, sleep=interruption.sleep):
-        report = _with_slip(allowed, source, _report(given, source, interruption), interruption)
+        report = _with_slip(allowed, source, _report(given, source, interruption, tracker), interruption)
+        tracker.end()
+        if file is not None:
+            from pipeline.cli import reports  # here: as above
+
+            reports.write_verify(report, source, file, tracker, given.text("registry"), interruption)
     if given.switch("json"):
         print_json(report.to_json())
     else:
@@ -75,6 +92,7 @@ BODY = Body(
         replace(KEYS["jobs"], default=0, help=JOBS_HELP),
         JSON,
         PROGRESS,
+        REPORT,
         REQUIRE_SLIP,
         Flag("registry", "", "compare with what this registry has, by digest; host, host:port or host/path, as -d of load"),
         Flag(
@@ -97,7 +115,7 @@ the registry whether all images of SOURCE are there, bit for bit.
 )
 
 
-def _report(given: Given, source: Path, interruption: Interruption) -> Report:
+def _report(given: Given, source: Path, interruption: Interruption, tracker: Tracker) -> Report:
     settings = chosen(given.only({*(row.name for row in ACCESS), "j"}))
     if given.text("registry"):
         registry = parse_source(given.text("registry"))
@@ -112,9 +130,6 @@ def _report(given: Given, source: Path, interruption: Interruption) -> Report:
         contents, deep = open_contents(source, interruption.check), given.switch("deep")
         return compare(contents, place, distribution, deep=deep, jobs=jobs, interruption=interruption)
     jobs = settings.number("jobs") if settings.given("jobs") else min(os.cpu_count() or 1, MAX_JOBS)
-    from pipeline.acts.progress import Tracker  # here: help shall not wait for doit
-
-    tracker = Tracker(lambda descriptor: False)
     meter = Meter(begin=lambda total: tracker.begin("verifying", 0, total, "verify"), count=tracker.add)
     with show_progress(given.text("progress"), tracker.snapshot):
         return check(source, jobs, interruption, bases(given), meter)

@@ -49,7 +49,7 @@ class Load:
 
     def __init__(self, options: LoadOptions, interruption: Interruption) -> None:
         self.result = LoadResult()
-        self._options = options
+        self.options = options
         self._interruption = interruption
         self._skopeo = Skopeo(options.access, interruption)
         self._distribution = Distribution(
@@ -61,24 +61,24 @@ class Load:
 
         Raises UsageError, InputError, ArchiveError, EnvironmentProblem.
         """
-        _check_compression(self._options)
-        for file in (self._options.failed_list, self._options.receipt):
+        _check_compression(self.options)
+        for file in (self.options.failed_list, self.options.receipt):
             if file is not None:
                 disk.check_writable(file.parent)
         self.context = LoadContext(self._skopeo, self._distribution, CountingSource(self._open()))
-        if self._options.slip_signers is not None:
-            self._demand_slip(self._options.slip_signers)
+        if self.options.slip_signers is not None:
+            self._demand_slip(self.options.slip_signers)
         for problem in self.context.blob_source.contents.problems:
             log.error("%s", problem)
             # In the failed list it is a comment: there is no name to write.
             self.result.failures[f"# {' '.join(problem.split())}"] = problem
         self.result.referrers = frozenset(str(held.reference) for held in self.context.blob_source.contents.along)
-        refuse_other_registry(self.context.blob_source.contents, self._options.registry, self._options.source)
+        refuse_other_registry(self.context.blob_source.contents, self.options.registry, self.options.source)
         self._targets = self._choose_targets()
 
     def _demand_slip(self, allowed: Path) -> None:
         """Before anything is asked or sent, and of the very files that are open. Raises ArchiveError."""
-        found = demand_slip(self._options.source, self.context.blob_source.contents.store, allowed, self._interruption)
+        found = demand_slip(self.options.source, self.context.blob_source.contents.store, allowed, self._interruption)
         log.info("slip: signed by %s on %s: %s", found["signer"], found.get("created", "?"), found.get("note") or "no note")
 
     def check(self) -> None:
@@ -95,7 +95,7 @@ class Load:
         """Of a delta: that the registry has what it leaves out. Raises ArchiveError, EnvironmentProblem where it does not."""
         if self.context.blob_source.contents.delta is None:
             return
-        options, waiting = self._options, {t: image for t, image in self._targets.items() if t not in self.context.there}
+        options, waiting = self.options, {t: image for t, image in self._targets.items() if t not in self.context.there}
         prover = Prover(self.context.presence, options.registry, self._renamed)
         self.context.tracker.begin("proving", len(waiting), 0, "prove")
         results = self._run(load_tasks.prove_tasks(self.context, waiting, prover))
@@ -116,12 +116,17 @@ class Load:
         targets = {str(image.reference): str(target) for target, image in missing.items()}
         return LoadPlan(targets, sum(blobs.values()), damaged)
 
+    @property
+    def there(self) -> list[str]:
+        """References of the source that the target has already."""
+        return [str(image.reference) for target, image in self._targets.items() if target in self.context.there]
+
     def push(self) -> None:
         """Act 2. Failures are recorded, not raised."""
-        options, plan = self._options.harbor, self.plan
+        options, plan = self.options.harbor, self.plan
         projects = None
         if options is not None and plan.missing:
-            projects = Harbor(self._options.registry, self._distribution.session, options.https)
+            projects = Harbor(self.options.registry, self._distribution.session, options.https)
         subjects = load_tasks.by_subject(self.context, self._targets)
         with self._local_registry() as local_registry:
             self.context.tracker.begin("pushing", len(self._targets), plan.size, "push")
@@ -134,34 +139,33 @@ class Load:
                 for target in targets:
                     self._note_unlisted(str(self._targets[target].reference), results[f"list:{subject}"].message)
         self.result.sent = self.context.blob_source.sent()
+        self.context.tracker.end()
 
     def finish(self) -> None:
         """Write the receipt and the failed list, and remove what was unpacked once nothing needs it."""
-        if self.result.loaded and self._options.receipt is not None:
-            found = receipt(self.context, self._targets, self._options.registry)
-            inventory.write(self._options.receipt, found)
-            if self._options.sign is not None:
-                signature = ssh_signature.sign(inventory.dump(found), self._options.sign, ssh_signature.RECEIPT)
-                files.write_atomic(
-                    self._options.receipt.with_name(self._options.receipt.name + ssh_signature.SUFFIX), signature
-                )
-        image_list.write_failed(self._options.failed_list, self.result.failures, self._options.list_files)
+        if self.result.loaded and self.options.receipt is not None:
+            found = receipt(self.context, self._targets, self.options.registry)
+            inventory.write(self.options.receipt, found)
+            if self.options.sign is not None:
+                signature = ssh_signature.sign(inventory.dump(found), self.options.sign, ssh_signature.RECEIPT)
+                files.write_atomic(self.options.receipt.with_name(self.options.receipt.name + ssh_signature.SUFFIX), signature)
+        image_list.write_failed(self.options.failed_list, self.result.failures, self.options.list_files)
         if not self.result.failures:
-            files.remove(self._options.unpacked)
+            files.remove(self.options.unpacked)
 
     def _open(self) -> Contents:
         try:
-            return open_contents(self._options.source, self._interruption.check)
+            return open_contents(self.options.source, self._interruption.check)
         except ForeignArchiveError:
-            if self._options.source.is_dir():
+            if self.options.source.is_dir():
                 raise
-        folder = unpack.folder_for(self._options.source, self._options.unpacked)
+        folder = unpack.folder_for(self.options.source, self.options.unpacked)
         try:
-            unpack.unpack(self._options.source, folder, self._interruption)
+            unpack.unpack(self.options.source, folder, self._interruption)
         except OSError as error:
             raise disk.problem(error) from error
         try:
-            return open_contents(folder, self._interruption.check, str(self._options.source))
+            return open_contents(folder, self._interruption.check, str(self.options.source))
         except ArchiveError:
             files.remove(folder)
             raise
@@ -176,41 +180,41 @@ class Load:
             if first.descriptor.digest != image.descriptor.digest:
                 problem = UsageError(
                     f"{target} is where {first.reference} goes, which is another image",
-                    tip=f"load them apart, with -f and another -d, e.g. {self._options.registry}/{image.reference.registry}",
+                    tip=f"load them apart, with -f and another -d, e.g. {self.options.registry}/{image.reference.registry}",
                 )
                 self.result.failures[str(image.reference)] = str(problem)
         return targets
 
     def _chosen(self) -> Iterable[BundledImage]:
         """What the list and the patterns name, with what refers to it, in the order of the source. Raises InputError."""
-        contents, only, patterns = self.context.blob_source.contents, self._options.only, self._options.patterns
+        contents, only, patterns = self.context.blob_source.contents, self.options.only, self.options.patterns
         if only is None and not patterns:
             return contents.bundled
         lacking = sorted(str(name) for name in (only or frozenset()) - {image.reference for image in contents.bundled})
         if lacking:
-            raise InputError([f"{self._options.source} does not hold {name}" for name in lacking])
+            raise InputError([f"{self.options.source} does not hold {name}" for name in lacking])
         chosen = {
             image
             for image in contents.bundled
             if image.reference in (only or ()) or (image.subject is None and matches(image.reference, patterns))
         }
         if not chosen:
-            raise InputError([f"{self._options.source} holds no image that is called {' or '.join(patterns)}"])
+            raise InputError([f"{self.options.source} holds no image that is called {' or '.join(patterns)}"])
         chosen |= {member for image, family in contents.families.items() if image in chosen for member in family}
         return sorted(chosen, key=lambda image: image.m_id)
 
     def _target(self, image: BundledImage) -> Reference:
-        if (named := self._options.names.get(image.reference)) is not None:
+        if (named := self.options.names.get(image.reference)) is not None:
             return named
-        return in_registry(image, self._options.registry, self._project)
+        return in_registry(image, self.options.registry, self._project)
 
     @property
     def _project(self) -> str:
         """That of what has none in Harbor."""
-        return self._options.harbor.default_project if self._options.harbor else ""
+        return self.options.harbor.default_project if self.options.harbor else ""
 
     def _renamed(self, name: Reference) -> Reference:
-        return reference_in_registry(name, self._options.registry, self._project)
+        return reference_in_registry(name, self.options.registry, self._project)
 
     def _note(self, name: str, results: Mapping[str, TaskResult], target: Reference) -> None:
         result = results[f"push:{target}"]
@@ -247,8 +251,8 @@ class Load:
     def _run(self, graph: Iterable[TaskDict]) -> Mapping[str, TaskResult]:
         results = engine.run(
             graph,
-            jobs=self._options.jobs,
-            database=self._options.database,
+            jobs=self.options.jobs,
+            database=self.options.database,
             observer=self.context.tracker,
             interruption=self._interruption,
         )

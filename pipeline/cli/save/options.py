@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.cli.arguments import DEBUG, JSON, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, chosen
+from pipeline.cli.arguments import DEBUG, JSON, LIST, LOG_FILE, LOG_FORMAT, PROGRESS, QUIET, REPORT, chosen, report_file
 from pipeline.cli.go_flags import Given
 from pipeline.cli.lists import input_files
 from pipeline.cli.lists.input_files import STANDARD_INPUT
@@ -24,7 +24,6 @@ from pipeline.core.errors import InputError, UsageError
 from pipeline.core.log import log
 from pipeline.registry.login import environment_login
 from pipeline.storage import delta, image_lock
-from pipeline.ui.report import check_name
 
 BUNDLE = Flag("bundle", "", "which bundles of the -config file to save, separate with ',' (default all)")
 CONFIG = Flag("config", "", "bundle definition file (YAML); other flags override what it says", place="file")
@@ -48,7 +47,7 @@ SAVE_FLAGS: tuple[Flag, ...] = (
     Flag("only", "", "carry only what this file lists, which load wrote as it missed parts of a base", place="file"),
     QUIET,
     PROGRESS,
-    Flag("report", "", "write a report of the run to this file, as its name ends: '.html' or '.json'", place="file"),
+    REPORT,
     Flag("shard", "", "with -locked: only part I of N of the bundle, as I/N; with auto/N, I is that of the engine's job"),
     Flag("verify", False, "hash the finished files again, whatever their size and time say, and replace what is damaged"),
     Flag("wait", False, "wait while another run uses the cache or the destination"),
@@ -108,7 +107,7 @@ def read(given: Given, operands: Sequence[str] = ()) -> SaveOptions:
         verify=given.switch("verify"),
         wait=given.switch("wait"),
         progress=given.text("progress"),
-        report=_report(given.text("report")),
+        report=report_file(given),
     )
     _check(options, given.text("shard"))
     for each in bundles:
@@ -201,16 +200,6 @@ def _only(bundles: tuple[Bundle, ...], name: str) -> tuple[Bundle, ...]:
 
 def _names_one_file(setting: str) -> UsageError:
     return UsageError("it names one file, but there are several bundles", tip="choose one with -bundle", setting=setting)
-
-
-def _report(name: str) -> Path | None:
-    if not name:
-        return None
-    path = absolute(name, Path.cwd(), "report")
-    for problem in bundle_maker.device_problem(path, "report"):
-        raise problem
-    check_name(path)
-    return path
 
 
 def _check_files(bundle: Bundle, list_files: Sequence[Path], report: Path | None) -> None:

@@ -1,8 +1,8 @@
-"""The report of a save, for whoever is handed the bundle: one HTML page, or the same as JSON.
+"""The report of a save, a load or a verification, for whoever is handed the bundle: one HTML page, or the same as JSON.
 
-``model`` says what is in it, ``collect`` brings it together after a run, ``write`` writes it; ``page`` and ``charts`` are the
-HTML. Promises: the page needs no network and no other file; every text in it is escaped, whoever chose it; no secret and no
-folder of this machine is in it.
+``model`` says what is in it; ``collect`` brings that of a save together, ``of_source`` that of the others; ``write`` writes it;
+``page`` and ``charts`` are the HTML. Promises: the page needs no network and no other file; every text in it is escaped,
+whoever chose it; no secret and no folder of this machine is in it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from pipeline.ui.report.model import Report, Task
 from pipeline.ui.report.treemap import squarified
 
 MAX_TILES = 300
-WIDTH, HEIGHT = 1000.0, 460.0
+SHAPES = {"wide": (1000.0, 460.0), "narrow": (360.0, 420.0)}
+"""Each picture is drawn twice; the page shows the one that fits the screen."""
 LANE, GAP, AXIS = 20.0, 3.0, 22.0
 LABELS = 70.0
 THIN = 0.8
@@ -24,9 +25,12 @@ THIN = 0.8
 _KINDS = {
     "probe": "resolve",
     "resolve": "resolve",
+    "check": "resolve",
+    "prove": "resolve",
     "referrers": "resolve",
     "fetch": "fetch",
     "copy": "copy",
+    "push": "copy",
     "index": "index",
     "tar": "pack",
     "compress": "pack",
@@ -60,9 +64,13 @@ def tiles(report: Report) -> list[Tile]:
 
 def treemap(report: Report) -> Markup:
     found = tiles(report)
-    boxes = squarified([tile.size for tile in found], WIDTH, HEIGHT)
+    return svg.join(_treemap(found, shape, *size) for shape, size in SHAPES.items())
+
+
+def _treemap(found: Sequence[Tile], shape: str, width: float, height: float) -> Markup:
+    boxes = squarified([tile.size for tile in found], width, height)
     drawn = (_tile(tile, *box) for tile, box in zip(found, boxes, strict=True))
-    return _svg("map", HEIGHT, "Where the bytes of the bundle are, and which layers are shared", drawn)
+    return _svg(f"map {shape}", width, height, "Where the bytes of the bundle are, and which layers are shared", drawn)
 
 
 def _tile(tile: Tile, x: float, y: float, width: float, height: float) -> Markup:
@@ -82,17 +90,21 @@ def timeline(report: Report) -> Markup:
     """A lane for each worker; what takes long is long."""
     if not report.tasks:
         return Markup("")
-    start, end = min(task.start for task in report.tasks), max(task.end for task in report.tasks)
-    scale = (WIDTH - LABELS) / max(end - start, 1e-3)
-    lanes = max(task.worker for task in report.tasks)
+    return svg.join(_timeline(report.tasks, shape, width) for shape, (width, _) in SHAPES.items())
+
+
+def _timeline(every: Sequence[Task], shape: str, wide: float) -> Markup:
+    start, end = min(task.start for task in every), max(task.end for task in every)
+    scale = (wide - LABELS) / max(end - start, 1e-3)
+    lanes = max(task.worker for task in every)
     height = AXIS + lanes * (LANE + GAP)
-    parts = [*_axis(end - start, scale, height)]
+    parts = [*_axis(end - start, scale, wide, height)]
     for worker in range(1, lanes + 1):
         top = AXIS + (worker - 1) * (LANE + GAP)
         parts.append(svg.text(0, top + 14, f"worker {worker}", "small"))
-        tasks = sorted((task for task in report.tasks if task.worker == worker), key=lambda task: task.start)
+        tasks = sorted((task for task in every if task.worker == worker), key=lambda task: task.start)
         parts += [_bar(group, start, scale, top) for group in _together(tasks, scale)]
-    return _svg("time", height, "What each worker did, over time", parts)
+    return _svg(f"time {shape}", wide, height, "What each worker did, over time", parts)
 
 
 def _together(tasks: Iterable[Task], scale: float) -> Iterator[list[Task]]:
@@ -126,13 +138,13 @@ def look(task: Task) -> str:
     return _KINDS.get(task.name.partition(":")[0], "index") if task.ok else "failed"
 
 
-def _axis(seconds: float, scale: float, height: float) -> Iterator[Markup]:
-    step = next((step for step in _steps() if seconds / step <= 8), seconds)
+def _axis(seconds: float, scale: float, width: float, height: float) -> Iterator[Markup]:
+    step = next((step for step in _steps() if seconds / step <= width / 120), seconds)
     count = int(seconds / step) + 1
     for number in range(count):
         x = LABELS + number * step * scale
         yield Markup('<line class="tick" x1="{0:.1f}" y1="14" x2="{0:.1f}" y2="{1:.0f}"/>').format(x, height)
-        if x < WIDTH - 50:
+        if x < width - 50:
             yield svg.text(x + 3, 12, duration_text(number * step) if number else "0", "small")
 
 
@@ -140,9 +152,9 @@ def _steps() -> Iterator[float]:
     yield from (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
-def _svg(name: str, height: float, label: str, pieces: Iterable[Markup]) -> Markup:
+def _svg(name: str, width: float, height: float, label: str, pieces: Iterable[Markup]) -> Markup:
     return Markup('<svg class="{}" viewBox="0 0 {:.0f} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
-        name, WIDTH, height, label, svg.join(pieces)
+        name, width, height, label, svg.join(pieces)
     )
 
 

@@ -1,16 +1,14 @@
-"""What a run came to becomes a ``Report``. Reads manifests from the cache; writes nothing."""
+"""What a save came to becomes a ``Report``. Reads manifests from the cache; writes nothing."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.acts.engine import Status
 from pipeline.acts.progress import Tracker
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError, ImageToolsError
@@ -21,21 +19,8 @@ from pipeline.steps.tar import image_entry, platform_entry
 from pipeline.storage.bundle_state import BundleState
 from pipeline.storage.cache import Cache
 from pipeline.storage.records.packed import PackedFile
-from pipeline.ui.report.model import (
-    VERSION,
-    Act,
-    Blob,
-    Figures,
-    File,
-    ImageReport,
-    PlatformReport,
-    ReferrerReport,
-    Report,
-    Task,
-)
-from pipeline.ui.terminal import harmless
-
-_ACTS = {"resolving": "resolve", "copying": "copy", "packing": "pack", "verifying": "verify"}
+from pipeline.ui.report.model import VERSION, Figures, File, ImageReport, ReferrerReport, Report
+from pipeline.ui.report.parts import Part, acts_of, blobs_of, part_of, tasks_of, text, users_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +44,6 @@ class Run:
     """Bytes of a bundle that stayed as it was, and was hashed again."""
 
 
-def _text(text: str) -> str:
-    """Without secrets, control characters, and what no encoding takes (a file's name may be any bytes)."""
-    return harmless(text).encode(errors="replace").decode()
-
-
-@dataclass(frozen=True)
-class _Part:
-    """An image/arch with all it needs."""
-
-    report: PlatformReport
-    blobs: Mapping[Digest, Descriptor]
-    kinds: Mapping[Digest, str]
-
-
 def collect(run: Run) -> Report:
     known = {item.image.reference: item for item in run.chosen}
     listed = [item for item in run.chosen if not item.is_referrer]
@@ -80,12 +51,10 @@ def collect(run: Run) -> Report:
         item.image: [_part(run, part.image, each) for part in needed_by([item], known) for each in part.choice.platforms]
         for item in listed
     }
-    users: Counter[Digest] = Counter()
-    for each in parts.values():
-        users.update({digest for part in each for digest in part.blobs})
+    users = users_of(parts.values())
     images = [_image(run, needed_by([item], known), parts[item.image], users) for item in listed]
     images += [_failed(image, reason) for image, reason in run.failures.items()]
-    blobs = tuple(_blobs(parts.values(), users))
+    blobs = blobs_of(parts.values(), users)
     # Not the plan's: of a schema 1 image it does not know the layers.
     total = sum(blob.size for blob in blobs)
     unshared = sum(part.report.size for each in parts.values() for part in each)
@@ -93,48 +62,34 @@ def collect(run: Run) -> Report:
         version=VERSION,
         tool=f"image-tools {__version__}",
         outcome=_outcome(run),
-        note=_text(run.kept.message if run.kept else "").replace(f"{run.bundle.output.destination.parent}/", ""),
+        note=text(run.kept.message if run.kept else "").replace(f"{run.bundle.output.destination.parent}/", ""),
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.tracker.started_at)),
         seconds=round(time.time() - run.tracker.started_at, 3),
-        bundle=_text(run.bundle.output.destination.name),
+        bundle=text(run.bundle.output.destination.name),
         format=run.bundle.output.compression.value,
         figures=_figures(run, len(blobs), total, unshared),
-        acts=tuple(_acts(run, total)),
-        files=tuple(File(_text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
+        acts=tuple(acts_of(run.tracker, {"copy": run.fetched, "pack": total if run.repacked else 0, "verify": run.verified})),
+        files=tuple(File(text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
         images=tuple(sorted(images, key=lambda image: image.m_id)),
         blobs=blobs,
-        tasks=tuple(_tasks(run)),
+        tasks=tuple(tasks_of(run.tracker, run.bundle.name)),
     )
 
 
-def _part(run: Run, image: BundleImage, platform: PlatformImage) -> _Part:
+def _part(run: Run, image: BundleImage, platform: PlatformImage) -> Part:
     entry = platform.descriptor
     blobs: dict[Digest, Descriptor] = {}
-    kinds: dict[Digest, str] = {}
-    config = ""
-    layers: tuple[str, ...] = ()
+    manifest: Manifest | None = None
     # Of a schema 1 image it is not known what it needs before it is copied.
     with contextlib.suppress(ContentError):
         entry = entry if run.planned else platform_entry(run.cache, image, platform)
         blobs = {blob.digest: blob for blob in run.cache.closure(entry)}
-        manifest = run.cache.parse(entry.digest)
-        kinds[entry.digest] = "manifest"
-        if isinstance(manifest, Manifest):
-            config = str(manifest.config.digest)
-            kinds[manifest.config.digest] = "config"
-            layers = tuple(str(layer.digest) for layer in manifest.layers if not layer.is_foreign)
-    size = sum(blob.size for blob in blobs.values())
-    name = _text(str(platform.platform))
-    return _Part(
-        PlatformReport(
-            img_id=platform.img_id, platform=name, digest=str(entry.digest), size=size, config=config, layers=layers
-        ),
-        blobs,
-        kinds,
-    )
+        found = run.cache.parse(entry.digest)
+        manifest = found if isinstance(found, Manifest) else None
+    return part_of(platform.img_id, str(platform.platform), entry, blobs, manifest)
 
 
-def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[_Part], users: Mapping[Digest, int]) -> ImageReport:
+def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[Part], users: Mapping[Digest, int]) -> ImageReport:
     """Of the first of ``chosen``; the others come along with it."""
     image, choice = chosen[0].image, chosen[0].choice
     blobs = {digest: blob for part in parts for digest, blob in part.blobs.items()}
@@ -143,8 +98,8 @@ def _image(run: Run, chosen: Sequence[ChosenImage], parts: Sequence[_Part], user
         digest = digest if run.planned else image_entry(run.state, image).digest
     return ImageReport(
         m_id=image.m_id,
-        reference=_text(str(image.reference)),
-        source=_text(str(image.source)),
+        reference=text(str(image.reference)),
+        source=text(str(image.source)),
         status="planned" if run.planned else "reused" if image in run.reused else "saved",
         reason="",
         digest=str(digest),
@@ -160,17 +115,17 @@ def _referrer(run: Run, each: ChosenImage) -> ReferrerReport:
     about = each.image.about
     assert about is not None, "it came along"
     size = sum(_part(run, each.image, platform).report.size for platform in each.choice.platforms)
-    return ReferrerReport(_text(about.artifact_type), str(about.digest), str(about.subject), about.tag, size)
+    return ReferrerReport(text(about.artifact_type), str(about.digest), str(about.subject), about.tag, size)
 
 
 def _failed(image: BundleImage, reason: str) -> ImageReport:
-    name, source = _text(str(image.reference)), _text(str(image.source))
+    name, source = text(str(image.reference)), text(str(image.source))
     return ImageReport(
         m_id=image.m_id,
         reference=name,
         source=source,
         status="failed",
-        reason=_text(reason),
+        reason=text(reason),
         digest="",
         source_digest="",
         size=0,
@@ -207,29 +162,3 @@ def _figures(run: Run, blobs: int, total: int, unshared: int) -> Figures:
 def _size(file: PackedFile, total: int) -> int:
     """Of a folder, what is in it: the size in the record is that of its own entry."""
     return file.size if file.sha256 else total
-
-
-def _acts(run: Run, total: int) -> Iterator[Act]:
-    sizes = {"copy": run.fetched, "pack": total if run.repacked else 0, "verify": run.verified}
-    for act, seconds in run.tracker.seconds.items():
-        name = _ACTS.get(act, act)
-        yield Act(name, round(seconds, 3), sizes.get(name, 0))
-
-
-def _blobs(parts: Iterable[Sequence[_Part]], users: Mapping[Digest, int]) -> Iterator[Blob]:
-    """Each once, the largest first."""
-    found: dict[Digest, Blob] = {}
-    for each in parts:
-        for part in each:
-            for digest, blob in part.blobs.items():
-                kind = part.kinds.get(digest, "layer")
-                found.setdefault(digest, Blob(str(digest), kind, blob.size, users[digest]))
-    yield from sorted(found.values(), key=lambda blob: (-blob.size, blob.digest))
-
-
-def _tasks(run: Run) -> Iterator[Task]:
-    for span in run.tracker.history:
-        name = _text(span.task).replace(f":{run.bundle.name}", "", 1)
-        start, end = round(span.start, 3), round(span.end, 3)
-        ok = span.status is not Status.FAILED
-        yield Task(name=name, worker=span.worker, start=start, end=end, ok=ok, bytes=span.size)

@@ -27,11 +27,15 @@ class Figures:
     shared_bytes: int
     fetched_bytes: int
     bundle_bytes: int
+    sent_bytes: int = 0
+    """By a load."""
 
 
 @dataclass(frozen=True)
 class Act:
-    """``resolve``, ``copy``, ``pack`` or ``verify``: how long it took, and what it dealt with."""
+    """How long an act took, and what it dealt with: ``resolve``, ``copy``, ``pack``, ``verify``; of a load ``check``,
+    ``prove``, ``push``.
+    """
 
     name: str
     seconds: float
@@ -72,7 +76,8 @@ class ReferrerReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageReport:
-    """``status`` is ``saved`` (something was copied), ``reused`` (all was here), ``planned`` or ``failed``.
+    """``status`` is ``saved`` (something was copied), ``reused`` (all was here), ``planned`` or ``failed``; of a load
+    ``pushed``, ``there`` (before), ``planned`` or ``failed``; of a verification ``intact`` or ``broken``.
 
     ``digest`` is what the image is in the bundle; ``source_digest`` what its reference named at ``source``. ``own_bytes`` are
     in no other image of the bundle. What came along counts in its sizes. A failed image has a ``reason``, and no digests.
@@ -113,14 +118,26 @@ class Task:
     bytes: int
 
 
+@dataclass(frozen=True)
+class FaultReport:
+    """What a verification found wrong, with what (a digest, a file, an image), and the references of the images it breaks."""
+
+    what: str
+    problem: str
+    breaks: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """``outcome``: ``complete``; ``incomplete``, as images failed; ``kept``, as the earlier bundle holds more; ``nothing``
-    was saved; ``planned``, by ``-dry-run``. ``note`` says why a bundle was kept. ``format`` is ``gzip``, ``zstd`` or ``dir``.
+    """``command`` is ``save``, ``load`` or ``verify``. ``outcome``: ``complete``; ``incomplete``, as images failed or something
+    is damaged; ``kept``, as the earlier bundle holds more; ``nothing`` was saved, loaded or could be read; ``planned``, by
+    ``-dry-run``. ``note`` says why a bundle was kept. ``format`` is ``gzip``, ``zstd`` or ``dir``, and ``tar`` for what others
+    made. ``registry`` is what was loaded into, or compared with.
     """
 
     version: int
     tool: str
+    command: str = "save"
     outcome: str
     note: str
     started: str
@@ -133,6 +150,8 @@ class Report:
     images: tuple[ImageReport, ...]
     blobs: tuple[Blob, ...]
     tasks: tuple[Task, ...]
+    registry: str = ""
+    faults: tuple[FaultReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -22,14 +22,30 @@ from pipeline.ui.terminal import kind_text
 SLOWEST = 10
 MOST_SHARED = 10
 _VERDICTS = {
-    "complete": "all images were saved",
-    "incomplete": "some images failed; the bundle holds the rest",
-    "kept": "some images failed; the bundle of an earlier run was kept",
-    "nothing": "no image was saved",
-    "planned": "a plan; nothing was fetched",
+    "save": {
+        "complete": "all images were saved",
+        "incomplete": "some images failed; the bundle holds the rest",
+        "kept": "some images failed; the bundle of an earlier run was kept",
+        "nothing": "no image was saved",
+        "planned": "a plan; nothing was fetched",
+    },
+    "load": {
+        "complete": "all images are in the registry",
+        "incomplete": "some images failed; the others are in the registry",
+        "nothing": "no image was loaded",
+        "planned": "a plan; nothing was sent",
+    },
+    "verify": {"complete": "all is intact", "incomplete": "damaged", "nothing": "damaged beyond reading"},
 }
+_PARTS = {"save": ("failed", "reused"), "load": ("failed", "there before"), "verify": ("broken", "")}
+"""Of images: those that are not right, and those that nothing was done for."""
+_TITLES = {"save": "images saved", "load": "images loaded", "verify": "images verified"}
 _TILES = {"own": "in one image only", "few": "shared by a few images", "many": "shared by more than four", "rest": "the rest"}
-_WORK = {"resolve": "resolve", "fetch": "fetch", "copy": "copy", "index": "index", "pack": "pack", "failed": "failed"}
+_WORK = {
+    "save": {"resolve": "resolve", "fetch": "fetch", "copy": "copy", "index": "index", "pack": "pack", "failed": "failed"},
+    "load": {"resolve": "check", "copy": "push", "index": "list, make projects", "failed": "failed"},
+    "verify": {},
+}
 
 
 def html(report: Report) -> str:
@@ -39,7 +55,8 @@ def html(report: Report) -> str:
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'",
-        verdict=_VERDICTS[report.outcome],
+        title=_TITLES[report.command],
+        verdict=_VERDICTS[report.command][report.outcome],
         facts=list(_facts(report)),
         failed=[image for image in report.images if image.status == "failed"],
         treemap=treemap(report),
@@ -49,7 +66,7 @@ def html(report: Report) -> str:
         platforms=sorted({each.platform for image in report.images for each in image.platforms}),
         subject=_subject,
         timeline=timeline(report),
-        work=_WORK,
+        work=_WORK[report.command],
         slowest=_slowest(report),
         rate=_rate,
     )
@@ -72,11 +89,14 @@ def _template() -> Template:
 def _facts(report: Report) -> Iterator[tuple[str, str, str]]:
     """Name, figure, and what stands below it."""
     figures, number = report.figures, len(report.files)
-    yield "images", f"{figures.images:,}", _parts(("failed", figures.failed), ("reused", figures.reused))
+    bad, before = _PARTS[report.command]
+    yield "images", f"{figures.images:,}", _parts((bad, figures.failed), (before, figures.reused))
     yield "image/arches", f"{figures.platforms:,}", _parts(("blobs", figures.blobs), ("referrers", figures.referrers))
     yield "content", bytes_text(figures.bytes), f"{bytes_text(figures.shared_bytes)} saved by sharing"
     if report.files:
         yield "bundle", bytes_text(figures.bundle_bytes), f"{report.format}, {number} file{'' if number == 1 else 's'}"
+    if report.command == "load":
+        yield "sent", bytes_text(figures.sent_bytes), f"to {report.registry}"
     for act in report.acts:
         rate = f"{bytes_text(act.bytes)}, {bytes_text(act.bytes / act.seconds)}/s" if act.bytes and act.seconds else ""
         yield act.name, duration_text(act.seconds), rate
@@ -99,7 +119,7 @@ def _subject(image: ImageReport, referrer: ReferrerReport) -> str:
 
 
 def _slowest(report: Report) -> list[Task]:
-    work = (task for task in report.tasks if task.name.startswith(("fetch:", "copy:")))
+    work = (task for task in report.tasks if task.name.startswith(("fetch:", "copy:", "push:")))
     return sorted(work, key=lambda task: task.start - task.end)[:SLOWEST]
 
 
