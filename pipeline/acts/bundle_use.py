@@ -31,6 +31,15 @@ _HEX = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
 
 
 @dataclass(frozen=True, kw_only=True)
+class LastRun:
+    """The end of the last run that had one: how many images were saved, and how many failed."""
+
+    ended: datetime
+    saved: int
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleUse:
     """A bundle and what it needs: ``blobs`` with their sizes (those that are here), image and platform folders, records."""
 
@@ -39,6 +48,8 @@ class BundleUse:
     images: int
     finished: Finished | None
     last_saved: datetime | None
+    last_run: LastRun | None
+    """None where no run has come to its end."""
     blobs: Mapping[Digest, int] = field(repr=False)
     folders: frozenset[Path] = field(repr=False)
     records: frozenset[Path] = field(repr=False)
@@ -80,7 +91,8 @@ def use_of(cache: Cache, state: BundleState, blobs: Mapping[Digest, int]) -> Bun
         destination=described.destination if described else _destination(finished),
         images=len(images or ()),
         finished=finished,
-        last_saved=_time_of(state.output if finished else state.kept_list),
+        last_saved=_time_of(state.output) if finished else None,
+        last_run=_last_run(state),
         blobs={digest: blobs[digest] for digest in needs.digests if digest in blobs},
         folders=frozenset(needs.folders),
         records=frozenset(needs.records),
@@ -181,6 +193,14 @@ def _destination(finished: Finished | None) -> Path | None:
     if finished is None or not finished.files:
         return None
     return Path(re.sub(r"\.part\d+$", "", finished.files[0].name))
+
+
+def _last_run(state: BundleState) -> LastRun | None:
+    record, ended = files.read_json(state.last_run), _time_of(state.last_run)
+    try:
+        return LastRun(ended=ended, saved=len(record["saved"]), failed=len(record["failed"])) if ended else None
+    except (TypeError, KeyError):
+        return None
 
 
 def _time_of(path: Path) -> datetime | None:

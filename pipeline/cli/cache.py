@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,6 @@ def _report(inventory: Inventory, verb: str, *, is_verbose: bool) -> None:
 
 
 def _described(inventory: Inventory, use: BundleUse) -> list[str]:
-    saved = f"{use.last_saved:%Y-%m-%d %H:%M:%S} UTC" if use.last_saved else "never"
     state = {"there": "there", "gone": "not at its place any more", "never made": "not made yet"}[use.archive]
     alone = bytes_text(inventory.alone(use))
     return [
@@ -99,9 +99,23 @@ def _described(inventory: Inventory, use: BundleUse) -> list[str]:
         f"  id           {use.id}",
         f"  images       {use.images}" if use.is_known else "  images       not known: something is damaged",
         f"  size         {bytes_text(use.size)} in {len(use.blobs)} blobs, {alone} in no other bundle",
-        f"  last saved   {saved}",
+        f"  last run     {_last_run(use)}",
+        f"  last saved   {_time(use.last_saved) if use.last_saved else 'never'}",
         f"  archive      {state}",
     ]
+
+
+def _last_run(use: BundleUse) -> str:
+    run = use.last_run
+    if run is None:
+        return "was cut short; the same save goes on with it"
+    if not run.failed:
+        return f"{_time(run.ended)}: {run.saved} images saved"
+    return f"{_time(run.ended)}: {run.saved} images saved, {run.failed} failed"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _document(inventory: Inventory, holder: LockHolder | None) -> dict[str, Any]:
@@ -119,7 +133,10 @@ def _document(inventory: Inventory, holder: LockHolder | None) -> dict[str, Any]
                 "blobs": len(use.blobs),
                 "size": use.size,
                 "size_alone": inventory.alone(use),
-                "last_saved": f"{use.last_saved:%Y-%m-%dT%H:%M:%SZ}" if use.last_saved else None,
+                "last_run": {"ended": _rfc3339(run.ended), "saved": run.saved, "failed": run.failed}
+                if (run := use.last_run)
+                else None,
+                "last_saved": _rfc3339(use.last_saved) if use.last_saved else None,
                 "archive": use.archive,
                 "damaged": not use.is_known,
             }
@@ -133,6 +150,10 @@ def _document(inventory: Inventory, holder: LockHolder | None) -> dict[str, Any]
             "size": unused.size,
         },
     }
+
+
+def _rfc3339(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _counted(unused: Unused) -> str:

@@ -52,6 +52,6 @@ def remember(context: SaveContext, result: SaveResult, list_files: Sequence[Path
         "saved": [item.image.reference.listed for item in result.listed],
         "failed": [image.reference.listed for image in result.failures],
     }
-    files.write_if_changed(context.state.last_run, files.dump_json(record))
+    files.write_atomic(context.state.last_run, files.dump_json(record))  # also unchanged: its time is that of the run
     if result.saved and not result.kept:
         cache.publish(context.cache, context.state)

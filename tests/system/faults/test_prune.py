@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -76,6 +77,20 @@ def test_info(one: PushedImage, another: PushedImage) -> None:
     assert str(ARCHIVE.resolve()) in text
     assert "not at its place any more" in text
     assert "2026" in text or "20" in text
+
+
+def test_info_of_runs_that_failed(registry: Registry, one: PushedImage) -> None:
+    nothing = save([f"{registry.host}/prune/none:{number}" for number in range(3)])
+    assert nothing.code == 3
+    [bundle] = info()["bundles"]
+    assert (bundle["last_run"]["saved"], bundle["last_run"]["failed"]) == (0, 3)
+    assert (bundle["archive"], bundle["last_saved"]) == ("never made", None)
+    text = command("cache", "info").stdout
+    assert re.search(r"last run +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: 0 images saved, 3 failed\n +last saved +never\n", text)
+    assert save([one, f"{registry.host}/prune/none:1"]).code == 1
+    [bundle] = info()["bundles"]
+    assert (bundle["last_run"]["saved"], bundle["last_run"]["failed"], bundle["archive"]) == (1, 1, "there")
+    assert bundle["last_saved"] is not None
 
 
 def test_what_an_image_less_sets_free(registry: Registry, one: PushedImage, another: PushedImage) -> None:
