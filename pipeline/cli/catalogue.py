@@ -58,6 +58,7 @@ COMMANDS = (
     Command("cache info", "", "what belongs to which bundle", "cache:INFO"),
     Command("cache prune", "", "remove what belongs to no bundle", "cache:PRUNE", ("prune", "clean", "rm")),
     Command("demo", "", "see it work, with nothing but this machine", "demo.tour:BODY"),
+    Command("pack-self", "-d DIR|FILE", "this program, for a machine without a network", "pack_self.command:BODY", ("self",)),
     Command("completion", "bash|zsh|fish", "completion of commands and flags for a shell", "completion:BODY"),
     Command("man", "", "the manual, in a pager", "man:BODY", ("manual", "docs")),
     Command("version", "", "print the version", "version:BODY"),
