@@ -25,8 +25,13 @@ class Actions:
         self.errors: dict[str, ImageToolsError] = {}
         self.fatal: EnvironmentProblem | None = None
 
-    def act(self, task: str, work: Callable[[], object], m_id: int = 0, img_id: int = 0, text: str = "") -> Callable[[], Any]:
-        """What doit calls. It gets a message, as it drops exceptions; we keep the exception."""
+    def act(
+        self, task: str, work: Callable[[], object], m_id: int = 0, img_id: int = 0, text: str = "", called: str = ""
+    ) -> Callable[[], Any]:
+        """What doit calls. It gets a message, as it drops exceptions; we keep the exception.
+
+        ``called`` is what messages call the work; the name of its task without it.
+        """
 
         def act() -> Any:
             if self.fatal is not None:
@@ -45,7 +50,7 @@ class Actions:
                     # It ends the run: who runs the tasks says so, once, not every worker.
                     return self._fail(task, error)
                 except ImageToolsError as error:
-                    name = task.partition(":")[2]
+                    name = called or task.partition(":")[2]
                     log.error("%s", error if error.message.startswith(name) else f"{name}: {error}")
                     return self._fail(task, error)
                 except OSError as error:

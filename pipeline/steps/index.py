@@ -28,7 +28,7 @@ def write_index(cache: Cache, state: BundleState, image: BundleImage, choice: Ch
     found = read_layout_index(state.image_index(image.reference))
     for blob, size in cache.wrong_sizes(found) if found else ():
         what = "%s: its manifest says that %s has %s bytes; it has %s. The digest is right, so it is saved as it is"
-        log.warning(what, image.reference, blob.digest, f"{blob.size:,}", f"{size:,}")
+        log.warning(what, image.text, blob.digest, f"{blob.size:,}", f"{size:,}")
 
 
 def is_current(cache: Cache, state: BundleState, image: BundleImage, choice: Choice) -> bool:

@@ -49,7 +49,7 @@ def find(cache: Cache, source: ManifestSource, image: BundleImage, choice: Choic
     else:
         found = tuple(search.below(kept))
         if search.left_out:
-            log.info("%s: -referrer-types leaves out %d that refer to it", image.reference, len(search.left_out))
+            log.info("%s: -referrer-types leaves out %d that refer to it", image.text, len(search.left_out))
     lost = tuple(search.about(choice.top.digest)) if choice.top.digest not in kept else ()
     for referrer in found:
         # As for an image that is pinned to this digest: its config, and of an index all that is in it.

@@ -72,7 +72,11 @@ def fetch_tasks(context: SaveContext, fetches: Fetches) -> Iterator[TaskDict]:
             "basename": "fetch",
             "name": str(digest),
             "doc": f"fetch a blob of {label(image, platform)}",
-            "actions": [context.action(f"fetch:{digest}", partial(_fetch, context, blob), image, platform.img_id)],
+            "actions": [
+                context.action(
+                    f"fetch:{digest}", partial(_fetch, context, blob), image, platform.img_id, called=label(image, platform)
+                )
+            ],
             "meta": {PAUSED: partial(is_paused, context, image)},
         }
 
@@ -89,7 +93,7 @@ def copy_tasks(context: SaveContext, chosen: ChosenImage, fetches: Fetches = NO_
             "basename": "copy",
             "name": name.removeprefix("copy:"),
             "doc": f"copy {label(image, platform, ' for ')}",
-            "actions": [context.action(name, work, image, platform.img_id, asks=from_registry)],
+            "actions": [context.action(name, work, image, platform.img_id, asks=from_registry, called=label(image, platform))],
             "task_dep": fetched,
             "meta": {PAUSED: partial(is_paused, context, image)} if from_registry else {},
             "file_dep": [str(context.cache.resolved_record(image.reference))],
@@ -140,7 +144,7 @@ def index_task_name(context: SaveContext, image: BundleImage) -> str:
 
 def label(image: BundleImage, platform: PlatformImage, between: str = " ") -> str:
     """What people call an image/arch; a referrer has no platform."""
-    return f"{image.reference}{between}{platform.platform}" if image.about is None else str(image.reference)
+    return f"{image.text}{between}{platform.platform}" if image.about is None else image.text
 
 
 def _policy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> Iterator[object]:

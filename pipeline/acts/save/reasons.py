@@ -17,7 +17,7 @@ def reason_of_failure(
     for part in parts:
         reason = _of_part(context, part, fetches, results)
         if reason is not None:
-            return reason if part is parts[0] else f"{part.image.reference}, which refers to it: {reason}"
+            return reason if part is parts[0] else f"{part.image.text}, which refers to it: {reason}"
     return None
 
 

@@ -137,9 +137,9 @@ class Save:
             choice = known[image.reference].choice
             with about(image.m_id):
                 for warning in choice.warnings:
-                    log.warning("%s: %s", image.reference, warning)
+                    log.warning("%s: %s", image.text, warning)
                 for note in choice.notes:
-                    log.info("%s: %s", image.reference, note)
+                    log.info("%s: %s", image.text, note)
         self.result.shortages = shortage.shortages(self.context, images)
         if any(image.referrers is not None for image in images):
             found, requests = sum(len(item.referrers) for item in chosen), self.context.distribution.requests

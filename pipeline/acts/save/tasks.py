@@ -231,15 +231,21 @@ class SaveContext(Actions):
         image: BundleImage | None = None,
         img_id: int = 0,
         asks: bool = True,
+        called: str = "",
     ) -> Callable[[], Any]:
-        """As ``act``, about an image of the bundle; ``asks`` where its registry is asked for something."""
+        """As ``act``, about an image of the bundle, or a part of it that is ``called`` otherwise.
+
+        ``asks`` where its registry is asked for something.
+        """
 
         def unless_paused() -> None:
             if asks and image is not None and not self.patient and is_paused(self, image):
                 raise RegistryPaused
             work()
 
-        return self.act(task, unless_paused, image.m_id if image else 0, img_id, image.text if image else "")
+        if image is None:
+            return self.act(task, unless_paused)
+        return self.act(task, unless_paused, image.m_id, img_id, image.text, called or image.text)
 
 
 def is_paused(context: SaveContext, image: BundleImage) -> bool:
