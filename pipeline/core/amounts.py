@@ -31,8 +31,8 @@ def parse_percent(text: str) -> int:
 
 def bytes_text(size: float) -> str:
     """``1.5 GB``, in powers of 1000 as disks and networks are sold."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5 or unit == "GB":
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB"):
+        if size < 999.5 or unit == "EB":
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

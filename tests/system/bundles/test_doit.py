@@ -218,7 +218,7 @@ def test_one_run_at_a_time(two: Path, registry: Registry, images: dict[str, Push
     for layer in images["shared-one"].layers:
         proxy.fault(layer, Stall(60, after=100), times=None)
     with spawn("-n", "4", command=DOIT) as running:
-        running.wait_for("copying docker.io/doit/shared-one:v1 linux/amd64")
+        running.wait_for("copying doit/shared-one:v1 linux/amd64")
         busy = image_tools("save", "-config", FILE)
         assert busy.code == EXIT_COULD_NOT and f"is in use by another run (process {running.pid}" in busy.stderr
         also = doit("resolve", code=2)

@@ -126,7 +126,7 @@ def test_a_size_beyond_every_disk_fails_its_image_alone(hostile: HostileRegistry
     good, bad = (f"{hostile.host}/app:{name}" for name in ("good", "bad"))
     for arguments in ([], ["-dry-run"]):
         result = save([bad, good], *arguments)
-        assert f"{bad}: its manifest states {1 << 60:,} bytes for {huge['digest']}, and the disk of " in result.stdout
+        assert f"{bad}: its manifest states 1.2 EB for {huge['digest']}, and the disk of " in result.stdout
         assert result.code == 1, result
     assert "saved 1 of 2 images" in save([bad, good]).stdout
 

@@ -120,7 +120,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
-SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_400_000, "999.4 MB"), (10**13, "10000.0 GB")]
+SIZES = [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_400_000, "999.4 MB"), (10**13, "10.0 TB"), (1 << 60, "1.2 EB")]
 
 
 @pytest.mark.parametrize("size, text", SIZES)
