@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.core.errors import EnvironmentProblem
@@ -18,12 +19,13 @@ _SYSTEM = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 
 
 class Certificates:
-    """TLS contexts, one for each set of folders: reading the system's authorities takes 20 ms. Thread-safe."""
+    """TLS contexts, one for each set of files: reading the system's authorities takes 20 ms. Thread-safe."""
 
     def __init__(self, cert_dir: Path | None) -> None:
         self._cert_dir = cert_dir
         self._lock = threading.Lock()
-        self._contexts: dict[tuple[str, str, bool], ssl.SSLContext] = {}
+        self._known: dict[tuple[str, str, bool], ssl.SSLContext] = {}
+        self._made: dict[tuple[tuple[Path, ...], bool], ssl.SSLContext] = {}
 
     def context(self, registry: str, host: str, insecure: bool) -> ssl.SSLContext:
         """For ``host`` (or ``host:port``), to which ``registry`` may have led: its authorities are trusted there, too.
@@ -32,20 +34,21 @@ class Certificates:
         """
         with self._lock:
             key = (registry, host, insecure)
-            if key not in self._contexts:
-                self._contexts[key] = self._make(registry, host, insecure)
-            return self._contexts[key]
+            if key not in self._known:
+                files = tuple(dict.fromkeys(self._files(registry, host)))
+                if (files, insecure) not in self._made:
+                    self._made[files, insecure] = _make(files, insecure)
+                self._known[key] = self._made[files, insecure]
+            return self._known[key]
 
-    def _make(self, registry: str, host: str, insecure: bool) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        if insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+    def _files(self, registry: str, host: str) -> Iterator[Path]:
+        """Authorities, and the certificates that are shown to ``host`` itself, each with a key beside it."""
         for name in dict.fromkeys((host, registry)):
             for folder in self._folders(name):
-                _load(context, folder, with_client=name == host)
-        return context
+                for path in sorted(folder.glob("*")):
+                    is_shown = path.suffix == ".cert" and name == host and path.with_suffix(".key").exists()
+                    if is_shown or path.suffix == ".crt":
+                        yield path
 
     def _folders(self, host: str) -> list[Path]:
         if self._cert_dir:
@@ -53,12 +56,20 @@ class Certificates:
         return [folder / host for folder in (Path.home() / ".config" / "containers" / "certs.d", *_SYSTEM)]
 
 
-def _load(context: ssl.SSLContext, folder: Path, with_client: bool) -> None:
-    for path in sorted(folder.glob("*")):
+def _make(files: Sequence[Path], insecure: bool) -> ssl.SSLContext:
+    if insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    for path in files:
         try:
-            if path.suffix == ".crt":
-                context.load_verify_locations(path)
-            elif with_client and path.suffix == ".cert" and path.with_suffix(".key").exists():
+            if path.suffix == ".cert":
                 context.load_cert_chain(path, path.with_suffix(".key"))
+            else:
+                context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
             raise EnvironmentProblem(f"{path} is not a certificate that can be used: {error}") from error
+    return context
