@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from pipeline.core.errors import EnvironmentProblem
+from pipeline.core.errors import Cause, EnvironmentProblem, RegistryError
 from pipeline.core.redact import redact
 
 
@@ -28,7 +28,10 @@ class Proxy:
 
 
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
-    """The proxy for ``scheme`` (``http`` or ``https``) and a host, or None. Raises EnvironmentProblem for one we cannot use."""
+    """The proxy for ``scheme`` (``http`` or ``https``) and a host, or None.
+
+    Raises RegistryError for one that only skopeo can use (SOCKS, or reached by TLS), EnvironmentProblem for none.
+    """
     text = _variable(f"{scheme}_proxy")
     if not text or _is_loopback(host) or _is_excluded(host.lower().rstrip("."), port, _variable("no_proxy")):
         return None
@@ -42,8 +45,14 @@ def _variable(name: str) -> str:
 def _parse(text: str, variable: str) -> Proxy:
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
+        if url.scheme in ("https", "socks5", "socks5h") and url.hostname:
+            raise RegistryError(
+                f"{variable} names a proxy that only skopeo can use, {redact(text)}",
+                Cause.UNSUPPORTED,
+                tip="'save' has skopeo fetch through it; other commands need an http:// proxy, or the host in NO_PROXY",
+            )
         if url.scheme != "http" or not url.hostname:
-            raise ValueError("only http:// proxies can be used")
+            raise ValueError("its address begins with http://, https:// or socks5://")
         secret = f"{unquote(url.username)}:{unquote(url.password or '')}" if url.username is not None else ""
         login = "Basic " + base64.b64encode(secret.encode()).decode() if secret else ""
         return Proxy(url.hostname, url.port or 80, login)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.core.errors import EnvironmentProblem
+from pipeline.core.errors import Cause, EnvironmentProblem, RegistryError
 from pipeline.registry.http.proxies import Proxy, proxy_for
 
 NO_PROXY = (
@@ -75,7 +75,18 @@ def test_addresses(monkeypatch: pytest.MonkeyPatch, text: str, expected: Proxy) 
     assert proxy_for("http", "r.io", 80) is None
 
 
-@pytest.mark.parametrize("text", ["socks5://me:secret@proxy.example", "https://proxy.example", "http://", "http://x:port"])
+@pytest.mark.parametrize(
+    "text", ["socks5://me:secret@proxy.example", "socks5h://proxy.example", "https://me:secret@proxy.example"]
+)
+def test_those_that_only_skopeo_can_use(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", text)
+    with pytest.raises(RegistryError, match="HTTPS_PROXY names a proxy that only skopeo can use") as caught:
+        proxy_for("https", "r.io", 443)
+    assert caught.value.cause is Cause.UNSUPPORTED
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["ftp://me:secret@proxy.example", "https://", "http://", "http://x:port"])
 def test_those_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", text)
     with pytest.raises(EnvironmentProblem, match="HTTPS_PROXY names a proxy that cannot be used") as caught:
