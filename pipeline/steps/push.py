@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from pipeline.reader.contents import BundledImage, Contents
 from pipeline.registry.distribution import Distribution
 from pipeline.registry.presence import Presence, is_denied
 from pipeline.registry.skopeo.client import Skopeo
+
+_UNCLEAR = (Cause.UNSUPPORTED, Cause.UNKNOWN)
 
 
 class CountingSource:
@@ -106,6 +108,8 @@ class Pusher:
     presence: Presence
     source: CountingSource
     registry: LocalRegistry
+    denials: dict[str, RegistryError] = field(default_factory=dict)
+    """What registries said that did not let us read."""
 
     def push(self, image: BundledImage, target: Reference) -> None:
         """Push ``image`` with everything it leads to. Raises RegistryError; ContentError where what we have is damaged.
@@ -128,7 +132,7 @@ class Pusher:
                 else:
                     self._push_manifest(image, descriptor, document, where)
             except RegistryError as error:
-                if error.tip or error.cause not in (Cause.UNSUPPORTED, Cause.UNKNOWN) or not (hint := _hint(document)):
+                if error.tip or error.cause not in _UNCLEAR or not (hint := _hint(document)):
                     raise
                 raise RegistryError(error.message, error.cause, tip=hint) from error
             self._prove(where, descriptor.digest, partial(self._gives, where, descriptor.digest))
@@ -141,10 +145,15 @@ class Pusher:
             self.registry.login,
             where,
             sent=lambda: self.source.sent(blobs),
-            refused=lambda: self.source.damage([descriptor.digest, *blobs]),
+            refused=lambda error: self.source.damage([descriptor.digest, *blobs]) or self._denial(where, error),
         )
         for digest in lacking:
             self._prove(where, digest, partial(self.presence.has, where, digest, self._size(digest)))
+
+    def _denial(self, where: Reference, error: RegistryError) -> RegistryError | None:
+        """A registry that does not know us may answer skopeo with anything: what it said when we asked is the reason then."""
+        denial = self.denials.get(where.registry) if error.cause in _UNCLEAR else None
+        return None if denial is None else RegistryError(denial.message, denial.cause, tip=denial.tip)
 
     def _bring(self, where: Reference, digest: Digest, size: int) -> bool:
         """A layer that a delta leaves out, from where it was proved to be."""
@@ -164,6 +173,8 @@ class Pusher:
             # Who may push need not be allowed to read: skopeo finds that out.
             if not is_denied(error):
                 raise
+            if error.cause is Cause.UNAUTHORIZED:
+                self.denials[where.registry] = error
             return False
         if is_present:
             self.source.mark_present(digest)

@@ -24,7 +24,7 @@ from typing import TypeVar
 from pipeline.core import process
 from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import Access
-from pipeline.core.errors import Cause, ContentError, EnvironmentProblem, RegistryError
+from pipeline.core.errors import Cause, ContentError, EnvironmentProblem, ImageToolsError, RegistryError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.process import Process
@@ -146,11 +146,11 @@ class Skopeo:
         target: Reference,
         *,
         sent: Callable[[], int],
-        refused: Callable[[], ContentError | None],
+        refused: Callable[[RegistryError], ImageToolsError | None],
     ) -> None:
         """Copy the manifest ``source``, on a registry of our own whose login is in a file, to ``target``, bit for bit.
 
-        ``sent`` tells how many bytes went out of that registry, ``refused`` what it could not give: that is raised, and not
+        ``sent`` tells how many bytes went out of that registry, ``refused`` why a failure is final: that is raised, and not
         tried again. No policy of this machine is asked: it is about where images come from.
         """
         arguments = [
@@ -163,7 +163,7 @@ class Skopeo:
             try:
                 self._run(target.registry, arguments, _Watch(PUSH_TIMEOUT, sent))
             except RegistryError as error:
-                if (reason := refused()) is not None:
+                if (reason := refused(error)) is not None:
                     raise reason from error
                 raise
 

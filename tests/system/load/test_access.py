@@ -44,6 +44,16 @@ def test_without_a_login(small: Bundle, login_registry: Registry) -> None:
     assert sorted(FAILED.read_text().split()) == sorted(image.reference for image in small.images.values())
 
 
+def test_without_a_login_where_skopeo_is_told_something_else(small: Bundle, fresh_registry: RegistryFactory) -> None:
+    """Debian's registry answers 400 to skopeo's HEAD of a blob: the reason is what we were told, and nothing is tried again."""
+    registry = fresh_registry(login=True)
+    result = load(small, registry.host, "-j", "2")
+    assert result.code == 3
+    assert "trying again" not in result.stderr
+    assert result.stdout.count("authentication required") == 3 and "400" not in result.stdout
+    assert "TIP: log in with 'skopeo login'" in result.stderr and "OCI types" not in result.stderr
+
+
 def test_without_the_certificate(small: Bundle, tls_registry: Registry) -> None:
     code, _, err = secure(small, tls_registry)
     assert code == 3
