@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.acts.load.options import HarborOptions, LoadOptions, LoadPlan, LoadResult
+from pipeline.acts.load.options import HarborOptions, LoadOptions, LoadResult
 from pipeline.cli.arguments import (
     ACCESS,
     DEBUG,
@@ -49,7 +49,7 @@ from pipeline.registry.login import environment_login
 from pipeline.storage import locks
 from pipeline.storage.inventory import SUFFIX
 from pipeline.storage.parity import base_of
-from pipeline.ui.terminal import referrers_text, show_progress
+from pipeline.ui.terminal import Failure, how_to_go_on, print_failures, referrers_text, show_progress
 
 if TYPE_CHECKING:
     from pipeline.acts.load.run import Load
@@ -225,7 +225,10 @@ def _load(
             failed = load.result.failures
             print_json({"registry": options.registry, "missing": dict(plan.missing), "size": plan.size, "failed": failed})
         else:
-            print_lines(*_plan_lines(plan, load.result))
+            print_lines(*(f"{name} -> {target}" for name, target in plan.missing.items()))
+            print_failures(_failures(load.result, options))
+            images = f"{len(plan.missing)} images"
+            print_lines(f"to load            {images}, {bytes_text(plan.size)} at most: the registry may have some of it")
         return EXIT_SOME_FAILED if load.result.failures else EXIT_OK
     load.finish()
     result = load.result
@@ -235,7 +238,7 @@ def _load(
     if is_json:
         print_json(_document(result, options, seconds))
     elif result.failures or not is_quiet:
-        print_lines(*_lines(result, options, seconds), *([f"report: {report.name}"] if report else []))
+        _print_summary(result, options, seconds, report)
     if not result.loaded:
         return EXIT_COULD_NOT
     return EXIT_SOME_FAILED if result.failures else EXIT_OK
@@ -247,11 +250,15 @@ def _write_report(load: Load, path: Path, *, planned: bool = False) -> None:
     reports.write_load(load, path, planned=planned)
 
 
-def _plan_lines(plan: LoadPlan, result: LoadResult) -> Iterator[str]:
-    for name, target in plan.missing.items():
-        yield f"{name} -> {target}"
-    yield from _failures(result)
-    yield f"to load            {len(plan.missing)} images, {bytes_text(plan.size)} at most: the registry may have some of it"
+def _print_summary(result: LoadResult, options: LoadOptions, seconds: float, report: Path | None) -> None:
+    print_lines(*_lines(result, options, seconds))
+    if result.failures:
+        failures = _failures(result, options)
+        print_lines("", f"failed {len(failures)}, listed in {options.failed_list}:")
+        print_failures(failures)
+        print_lines("", how_to_go_on(failures, AGAIN))
+    if report:
+        print_lines(f"report: {report.name}")
 
 
 def _document(result: LoadResult, options: LoadOptions, seconds: float) -> dict[str, Any]:
@@ -280,16 +287,11 @@ def _lines(result: LoadResult, options: LoadOptions, seconds: float) -> Iterator
     yield f"sent {bytes_text(result.sent)} in {duration_text(seconds)}{rate}"
     if result.loaded and options.receipt is not None:
         yield f"receipt: {options.receipt.name}"
-    if result.failures:
-        yield ""
-        yield f"failed {len(result.failures)}, listed in {options.failed_list}:"
-        yield from _failures(result)
-        yield AGAIN
 
 
-def _failures(result: LoadResult) -> Iterator[str]:
-    for name, reason in result.failures.items():
-        yield f"  {name}: " + reason.replace("\n", "\n      ")
+def _failures(result: LoadResult, options: LoadOptions) -> list[Failure]:
+    registry = options.registry.partition("/")[0]
+    return [Failure(name, registry, reason) for name, reason in result.failures.items()]
 
 
 def _harbor(given: Given) -> HarborOptions | None:

@@ -58,7 +58,7 @@ def _lock(bundle: Bundle, given: Given, interruption: Interruption) -> int:
                 run.result.saved = run.resolve(settle(run.context))
             _refuse_what_is_converted(run.result.saved)
             save_output.write_lock(run.context, run.result)
-    terminal.print_failures(run.result.failures)
+    terminal.print_failures(terminal.failures_of(run.result.failures))
     if not run.result.failures:
         save_output.print_locked(run.context, run.result)
         if given.number("shards"):

@@ -46,7 +46,7 @@ def print_plan(run: Save, order: plan.Plan, needs: Sequence[plan.Need]) -> None:
         print_lines("", *terminal.table(("IMAGE", "PLATFORMS", ">SIZE", ">TO FETCH"), rows))
     if run.result.failures:
         print(f"\n{terminal.styled(f'would fail {len(run.result.failures)}', 'bad')}:")
-        terminal.print_failures(run.result.failures)
+        terminal.print_failures(terminal.failures_of(run.result.failures))
     terminal.print_lost(_lost(run.result))
 
 

@@ -8,7 +8,10 @@ from pipeline.ui.terminal.log_lines import FORMATS, start_logging
 from pipeline.ui.terminal.progress import MODES, restore_terminal, say_at_once, show_progress
 from pipeline.ui.terminal.style import styled
 from pipeline.ui.terminal.summary import (
+    Failure,
     Summary,
+    failures_of,
+    how_to_go_on,
     plan_line,
     print_failures,
     print_lost,
@@ -21,8 +24,11 @@ from pipeline.ui.terminal.text import harmless, kind_text, referrers_text, table
 __all__ = [
     "FORMATS",
     "MODES",
+    "Failure",
     "Summary",
+    "failures_of",
     "harmless",
+    "how_to_go_on",
     "kind_text",
     "plan_line",
     "print_failures",

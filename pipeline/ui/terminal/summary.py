@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import Bundle, BundleImage, Referrer
@@ -106,48 +106,77 @@ def print_lost(lost: Mapping[BundleImage, Sequence[Referrer]]) -> None:
         print(f"  and of {len(lost) - MAX_FAILURES} more")
 
 
-def print_failures(failures: Mapping[BundleImage, str]) -> None:
+class Failure(NamedTuple):
+    """What failed, as people call it, on which registry, and why."""
+
+    name: str
+    registry: str
+    reason: str
+
+
+def failures_of(failures: Mapping[BundleImage, str]) -> list[Failure]:
+    return [Failure(image.text, image.source.registry, reason) for image, reason in failures.items()]
+
+
+def print_failures(failures: Sequence[Failure]) -> None:
     """Each image with its reason; those that failed alike together, by registry and kind, with what to do said once."""
-    groups: dict[tuple[str, str], list[BundleImage]] = {}
-    for image, reason in failures.items():
-        groups.setdefault(_alike(image, reason), []).append(image)
+    for line in _failure_lines(failures):
+        print(line)
+
+
+def how_to_go_on(failures: Sequence[Failure], again: str) -> str:
+    """``again``, where the same command may do better: names, logins, certificates and refusals stay as they are."""
+    return AS_IT_IS if all(_stays(failure.reason) for failure in failures) else again
+
+
+def _failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
+    groups: dict[tuple[str, str], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault(_alike(failure), []).append(failure)
     shown = 0
-    for (head, rest), images in groups.items():
+    for (head, rest), alike in groups.items():
         if shown >= MAX_FAILURES:
-            print(f"  and {len(failures) - shown} more")
+            yield f"  and {len(failures) - shown} more"
             return
-        text = harmless(rest).replace("\n", "\n      ")
-        if head and len(images) > 1:
-            print(f"  {styled(head, 'bold')} ({len(images)}):{text}")
-            _print_names(images)
-        elif len(images) <= FEW:
-            for image in images:
-                reason = harmless(failures[image]).replace("\n", "\n      ")
-                print(f"  {styled(image.text, 'bold')}: {reason}")
+        if head and len(alike) > 1:
+            yield f"  {styled(head, 'bold')} ({len(alike)}):{_indented(rest)}"
+            yield from _names(alike)
+        elif len(alike) <= FEW:
+            yield from (f"  {styled(harmless(each.name), 'bold')}: {_indented(each.reason)}" for each in alike)
         else:
-            print(f"  {styled(f'{len(images)} images', 'bold')}: {text}")
-            _print_names(images)
-        shown += len(images)
+            yield f"  {styled(f'{len(alike)} images', 'bold')}: {_indented(rest)}"
+            yield from _names(alike)
+        shown += len(alike)
 
 
-def _alike(image: BundleImage, reason: str) -> tuple[str, str]:
+def _alike(failure: Failure) -> tuple[str, str]:
     """What failures have in common: of some kinds the kind, the registry and the tip, as the rest only repeats the name."""
-    message, _, tip = reason.partition("\nTIP: ")
-    kind = message.partition(": ")[0]
+    message, _, tip = failure.reason.partition("\nTIP: ")
+    # A push says first what could not be fetched or asked for, which only repeats the name, too.
+    is_about_it = message.startswith(f"{failure.registry}/") and _is_denied(message)
+    kind = "access denied" if is_about_it else message.partition(": ")[0]
     if kind in _BY_KIND:
-        return f"{kind} on {image.source.registry}", f"\nTIP: {tip}" if tip else ""
-    return "", reason
+        return f"{kind} on {failure.registry}", f"\nTIP: {tip}" if tip else ""
+    return "", failure.reason
 
 
-def _print_names(images: Sequence[BundleImage]) -> None:
-    print(*(f"      {harmless(image.text)}" for image in images[:MAX_NAMES]), sep="\n")
-    if len(images) > MAX_NAMES:
-        print(f"      and {len(images) - MAX_NAMES} more")
+def _names(failures: Sequence[Failure]) -> Iterator[str]:
+    yield from (f"      {harmless(failure.name)}" for failure in failures[:MAX_NAMES])
+    if len(failures) > MAX_NAMES:
+        yield f"      and {len(failures) - MAX_NAMES} more"
 
 
-def _may_help(failures: Mapping[BundleImage, str]) -> bool:
-    """Whether the same command may do better: names, logins, certificates and refusals stay as they are."""
-    return any(not reason.startswith(_STAYS) for reason in failures.values())
+def _indented(reason: str) -> str:
+    return harmless(reason).replace("\n", "\n      ")
+
+
+def _stays(reason: str) -> bool:
+    return reason.startswith(_STAYS) or _is_denied(reason)
+
+
+def _is_denied(reason: str) -> bool:
+    """Also where what could not be done is said first."""
+    return ": access denied" in f": {reason.partition(chr(10))[0]}"
 
 
 def print_summary(summary: Summary) -> None:
@@ -162,7 +191,7 @@ def print_summary(summary: Summary) -> None:
         print(line)
     if summary.failures:
         print(f"\n{styled(f'failed {len(summary.failures)}', 'bad')}, listed in {_shown(bundle.failed_list)}:")
-        print_failures(summary.failures)
+        print_failures(failures_of(summary.failures))
     print_lost(summary.lost)
     print()
     if summary.kept:
@@ -182,7 +211,7 @@ def print_summary(summary: Summary) -> None:
     for text, tip in summary.advice:
         print(f"{harmless(text)}\n  TIP: {harmless(tip)}")
     if summary.failures:
-        print(summary.how_to_go_on if _may_help(summary.failures) else AS_IT_IS)
+        print(how_to_go_on(failures_of(summary.failures), summary.how_to_go_on))
     elif not summary.kept:
         source = shlex.quote(_shown(bundle.output.destination))
         print(f"next, on the other side: {styled(f'image-tools load -s {source} -d REGISTRY', 'bold')}")

@@ -50,7 +50,8 @@ def test_without_a_login_where_skopeo_is_told_something_else(small: Bundle, fres
     result = load(small, registry.host, "-j", "2")
     assert result.code == 3
     assert "trying again" not in result.stderr
-    assert result.stdout.count("authentication required") == 3 and "400" not in result.stdout
+    assert f"access denied on {registry.host} (3):" in result.stdout and "400" not in result.stdout
+    assert "These fail again until they are put right" in result.stdout and "Run the same command" not in result.stdout
     assert "TIP: log in with 'skopeo login'" in result.stderr and "OCI types" not in result.stderr
 
 

@@ -90,7 +90,7 @@ def test_failures_for_one_reason_are_told_together(capsys: pytest.CaptureFixture
 
 
 def test_many_failures_do_not_flood_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_failures({image: f"reason {image.m_id}" for image in images(2000)})
+    terminal.print_failures(terminal.failures_of({image: f"reason {image.m_id}" for image in images(2000)}))
     out = capsys.readouterr().out
     assert out.endswith("  and 1970 more\n")
     assert len(out.splitlines()) == 31
@@ -178,7 +178,7 @@ def test_what_fails_by_name_is_grouped_and_not_to_be_repeated(capsys: pytest.Cap
 
     missing = {image(f"r.io/a/b:{number}"): f"not found: the registry has no r.io/a/b:{number}" for number in range(7)}
     denied = {image(f"q.io/a/b:{number}"): f"access denied: to a/b:{number}\nTIP: log in" for number in range(2)}
-    terminal.print_failures({**missing, **denied})
+    terminal.print_failures(terminal.failures_of({**missing, **denied}))
     assert capsys.readouterr().out.splitlines() == [
         *("  not found on r.io (7):", *(f"      r.io/a/b:{number}" for number in range(5)), "      and 2 more"),
         *("  access denied on q.io (2):", "      TIP: log in", "      q.io/a/b:0", "      q.io/a/b:1"),
