@@ -6,6 +6,7 @@ keeps its own thread and nobody else's; connections, heads and bodies are bounde
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import ssl
@@ -85,7 +86,9 @@ class RegistryServer:
             family = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
             self._listener = socket.create_server(self._address, family=family, backlog=MAX_CONNECTIONS)
         except OSError as error:
-            raise EnvironmentProblem(f"cannot listen on {self.host}: {error}", tip="name another port") from error
+            # Not its own words, which repeat the address, and the number of the error.
+            reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+            raise EnvironmentProblem(f"cannot listen on {self.host}: {reason}", tip="name another port") from error
         self._address = (self._address[0], self._listener.getsockname()[1])
         self._listener.setblocking(False)
         self._waker, self._woken = socket.socketpair()

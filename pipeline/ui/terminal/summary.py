@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections import Counter
@@ -58,9 +59,12 @@ class Summary:
     """What else to know of a run that is not complete."""
 
 
-_BY_KIND = frozenset(("not found", "access denied"))
+_BY_KIND = frozenset(("not found", "access denied", "too many requests"))
 """What follows only repeats the name."""
+_AFTER_THE_NAME = re.compile(r": (access denied|too many requests)\b")
 _STAYS = ("not found", "access denied", "bad certificate", "refused by")
+_OF_A_REGISTRY = (": bad certificate", "answers with plain HTTP", ": the name does not resolve")
+"""What stays as it is, after the name of the registry."""
 AS_IT_IS = "These fail again until they are put right: names in the list, logins, certificates."
 
 
@@ -72,7 +76,7 @@ def plan_line(plan: Plan, found: Sequence[Need]) -> str:
         f"{_count(plan.images, 'image')} ({_count(plan.platforms, 'platform')}{along})",
         *([f"{bytes_text(plan.here)} here already"] if plan.here else []),
         *([f"{bytes_text(plan.shared)} shared"] if plan.shared else []),
-        *(f"{bytes_text(need.needed)} of {bytes_text(need.free)} free at {_shown(need.path)}" for need in found if need.needed),
+        *(f"{bytes_text(need.needed)} of {bytes_text(need.free)} free {_at(need.path)}" for need in found if need.needed),
     ]
     if plan.waits >= MINUTES:
         parts.append(f"-j 1 waits {duration_text(plan.waits)} for answers, -j auto a tenth of it")
@@ -152,9 +156,9 @@ def _failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
 def _alike(failure: Failure) -> tuple[str, str]:
     """What failures have in common: of some kinds the kind, the registry and the tip, as the rest only repeats the name."""
     message, _, tip = failure.reason.partition("\nTIP: ")
-    # A push says first what could not be fetched or asked for, which only repeats the name, too.
-    is_about_it = message.startswith(f"{failure.registry}/") and _is_denied(message)
-    kind = "access denied" if is_about_it else message.partition(": ")[0]
+    # Some say first what could not be fetched or asked for, which only repeats the name, too.
+    said = _AFTER_THE_NAME.search(message) if message.startswith(f"{failure.registry}/") else None
+    kind = said[1] if said else message.partition(": ")[0]
     if kind in _BY_KIND:
         return f"{kind} on {failure.registry}", f"\nTIP: {tip}" if tip else ""
     return "", failure.reason
@@ -171,7 +175,8 @@ def _indented(reason: str) -> str:
 
 
 def _stays(reason: str) -> bool:
-    return reason.startswith(_STAYS) or _is_denied(reason)
+    first = reason.partition("\n")[0]
+    return first.startswith(_STAYS) or _is_denied(first) or any(words in first for words in _OF_A_REGISTRY)
 
 
 def _is_denied(reason: str) -> bool:
@@ -186,9 +191,11 @@ def print_summary(summary: Summary) -> None:
     referrers = f"{_count(plan.referrers, 'referrer')}, " if plan.referrers else ""
     images = f"{plan.platforms} image/arches, {referrers}{bytes_text(plan.total)}"
     shared = f" ({bytes_text(plan.shared)} saved by sharing)" if plan.shared else ""
-    print(f"\n{styled(f'saved {summary.saved} of {total} images', style)}: {images}{shared}")
-    for line in _acts(summary):
-        print(line)
+    what = f": {images}{shared}" if summary.saved else ""
+    print(f"\n{styled(f'saved {summary.saved} of {total} images', style)}{what}")
+    if summary.saved or summary.fetched:
+        for line in _acts(summary):
+            print(line)
     if summary.failures:
         print(f"\n{styled(f'failed {len(summary.failures)}', 'bad')}, listed in {_shown(bundle.failed_list)}:")
         print_failures(failures_of(summary.failures))
@@ -271,6 +278,10 @@ def _row(name: str, text: str) -> None:
 
 def _count(number: int, what: str, plural: str = "s") -> str:
     return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
+def _at(path: Path) -> str:
+    return "here" if _shown(path) == "." else f"at {_shown(path)}"
 
 
 def _shown(path: Path) -> str:

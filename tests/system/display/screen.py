@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -43,6 +44,7 @@ class Terminal:
         )
         os.close(terminal)
         self.raw = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end within a character
 
     def __enter__(self) -> Terminal:
         return self
@@ -91,8 +93,14 @@ class Terminal:
             data = os.read(self._controller, 65536) if ready else b""
         except OSError:  # the other end is closed
             return False
-        self.raw += data.decode(errors="replace")
+        self.raw += self._decoder.decode(data)
         return bool(data)
+
+    @property
+    def seen(self) -> str:
+        """What stands there, wrapped as the terminal wraps it."""
+        width = self.columns
+        return "".join(f"{line[at : at + width]}\n" for line in self.lines for at in range(0, max(1, len(line)), width))
 
     @property
     def lines(self) -> list[str]:

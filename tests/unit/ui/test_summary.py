@@ -183,3 +183,33 @@ def test_what_fails_by_name_is_grouped_and_not_to_be_repeated(capsys: pytest.Cap
         *("  not found on r.io (7):", *(f"      r.io/a/b:{number}" for number in range(5)), "      and 2 more"),
         *("  access denied on q.io (2):", "      TIP: log in", "      q.io/a/b:0", "      q.io/a/b:1"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["access denied", "too many requests"])
+def test_what_says_first_what_could_not_be_asked_for_is_grouped_too(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "q.io/a/b:{0} cannot be asked for: {1} (status)\nTIP: later"
+    terminal.print_failures(
+        [terminal.Failure(f"q.io/a/b:{number}", "q.io", reason.format(number, kind)) for number in range(2)]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        f"  {kind} on q.io (2):",
+        "      TIP: later",
+        "      q.io/a/b:0",
+        "      q.io/a/b:1",
+    ]
+
+
+FINAL = (
+    "not found: x",
+    "access denied: x",
+    "r.io: bad certificate: x",
+    "r.io answers with plain HTTP where",
+    "r.io: the name does not resolve (x)",
+)
+
+
+@pytest.mark.parametrize("reason", FINAL)
+def test_what_cannot_help_is_not_advised(reason: str) -> None:
+    assert terminal.how_to_go_on([terminal.Failure("a", "r.io", reason)], "again").startswith("These fail again until")
+    passing = terminal.Failure("b", "r.io", "network error: reset")
+    assert terminal.how_to_go_on([terminal.Failure("a", "r.io", reason), passing], "again") == "again"
