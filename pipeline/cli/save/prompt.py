@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+from collections.abc import Iterator
 from types import FrameType
 
 from pipeline.acts.save.run import Save
@@ -40,10 +41,28 @@ def fetch_what_is_typed(run: Save, options: SaveOptions, interruption: Interrupt
             log.error("%s", error)
             continue
         run.remember(list(entered.values()))
-        with show_progress(options.progress, run.context.tracker.snapshot):
+        with _unseen_typing(), show_progress(options.progress, run.context.tracker.snapshot):
             run.fetch([image])
     if not entered:
         raise InputError(["no image was entered"])
+
+
+@contextlib.contextmanager
+def _unseen_typing() -> Iterator[None]:
+    """What is typed meanwhile is kept for the next prompt, which shows it; here it would stand among the rows."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios  # here: there is none where there are no terminals of this kind
+
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)  # and not after a flush, which drops what was typed
 
 
 def _ask(interruption: Interruption) -> str | None:

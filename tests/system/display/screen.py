@@ -65,9 +65,14 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._controller, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 20.0) -> None:
-        """Until ``text`` stands on the screen."""
-        self._until(lambda: text in "\n".join(self.lines), text, seconds)
+    def wait_for(self, text: str, seconds: float = 20.0, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Until ``text`` stands on the screen. ``meanwhile`` is called again and again, as in ``wait``."""
+
+        def seen() -> bool:
+            meanwhile()
+            return text in "\n".join(self.lines)
+
+        self._until(seen, text, seconds)
 
     def wait_for_raw(self, text: str, start: int, seconds: float = 20.0) -> None:
         """Until ``text`` was written after the first ``start`` characters, with its control sequences."""

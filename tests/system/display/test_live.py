@@ -160,3 +160,21 @@ def test_screens_of_ls_load_and_verify(several: str, fresh_registry: RegistryFac
                 rest = [line for line in terminal.lines if line.strip()]
             assert not any(re.search("━|─| INFO ", line) for line in rest), rest
             assert wanted in "\n".join(rest), rest
+
+
+def test_what_is_typed_while_it_copies_is_kept_for_the_prompt(proxy: FaultProxy, slow: PushedImage) -> None:
+    proxy.fault(slow.platforms[0].layers[0], Stall(20, after=100))
+    name = f"{proxy.host}/{slow.repository}:v1"
+    with Terminal("save", PLAIN, columns=120) as terminal:
+        terminal.wait_for(">>>")
+        terminal.type(f"{name}\r")
+        terminal.wait_for("copying 0/2")
+        terminal.type(f"{proxy.host}/display/nobody:v1\r{proxy.host}/display/no")
+        terminal.wait_for("display/nobody:v1: not found", meanwhile=proxy.release)
+        terminal.type("ne:v1\r")
+        terminal.wait_for(f"{proxy.host}/display/none:v1\n>>>")
+        terminal.type("\x04")
+        assert terminal.wait() == 1
+        rest = terminal.lines
+    assert [line for line in rest if re.search(r" / \d|━|─", line)] == [], "no row is left among what was typed"
+    assert "saved 1 of 3 images" in "\n".join(rest)
