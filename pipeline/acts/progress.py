@@ -29,7 +29,7 @@ class Row:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """A moment of an act. Bytes are 0 of 0 where an act has none to count; tasks are those with something to do."""
 
@@ -47,7 +47,7 @@ class Snapshot:
         return max(0, self.tasks - self.finished - self.up_to_date - self.failed - len(self.rows))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Span:
     """A task that had something to do. Times in seconds since the run began; workers count from 1 in each act."""
 
@@ -141,7 +141,9 @@ class Tracker:
             work = self._open.pop(task, None)
             if work is not None:
                 work.end = self._now() if work.end is None else work.end
-                self._history.append(Span(task, work.worker, work.start, work.end, result.status, work.size))
+                self._history.append(
+                    Span(task=task, worker=work.worker, start=work.start, end=work.end, status=result.status, size=work.size)
+                )
 
     def add(self, size: int) -> None:
         """Count bytes that were dealt with."""
@@ -175,14 +177,14 @@ class Tracker:
             rows = tuple(self._row(flight) for flight in self._flights)
             growing = sum(row.done for row in rows) - sum(self._here(flight) for flight in self._flights)
             return Snapshot(
-                self._act,
-                min(self._total, self._done + growing) if self._total else 0,
-                self._total,
-                self._tasks,
-                self._results[Status.DONE],
-                self._results[Status.UP_TO_DATE],
-                self._results[Status.FAILED] + self._results[Status.UNMET],
-                rows,
+                act=self._act,
+                done=min(self._total, self._done + growing) if self._total else 0,
+                total=self._total,
+                tasks=self._tasks,
+                finished=self._results[Status.DONE],
+                up_to_date=self._results[Status.UP_TO_DATE],
+                failed=self._results[Status.FAILED] + self._results[Status.UNMET],
+                rows=rows,
             )
 
     def _row(self, flight: _Flight) -> Row:

@@ -108,12 +108,12 @@ def access(settings: Settings) -> Access:
     for problem in _access_problems(settings):
         raise problem
     return Access(
-        settings.optional_path("authfile"),
-        settings.optional_path("cert-dir"),
-        settings.switch("tls-verify"),
-        settings.number("retry"),
-        settings.optional_path("require-signed"),
-        settings.text("via"),
+        authfile=settings.optional_path("authfile"),
+        cert_dir=settings.optional_path("cert-dir"),
+        tls_verify=settings.switch("tls-verify"),
+        retries=settings.number("retry"),
+        policy=settings.optional_path("require-signed"),
+        via=settings.text("via"),
     )
 
 

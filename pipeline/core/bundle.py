@@ -172,7 +172,7 @@ class Candidate:
         return replace(self.image, reference=found, source=source, text=str(found), m_id=m_id)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Access:
     """How registries are reached."""
 
@@ -186,7 +186,7 @@ class Access:
     """Who fetches blobs: ``auto`` is our own HTTP where it can, ``skopeo`` is skopeo alone."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Output:
     """What is made of the cache. ``destination`` is the cache itself where the folder is the result."""
 
@@ -225,7 +225,7 @@ class Shard:
         return f"{self.number}/{self.count}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A complete order: images, and where they go. ``name`` is what its doit tasks are called by."""
 

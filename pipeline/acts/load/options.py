@@ -18,7 +18,7 @@ class HarborOptions:
     https: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """What to load, and where to. ``state`` is a folder for what this load remembers or must unpack. ``compression`` is what
     the source must be, if that was said; ``only`` chooses images, and came from ``list_files``.

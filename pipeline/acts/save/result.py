@@ -16,7 +16,7 @@ from pipeline.storage import cache
 from pipeline.storage.records.packed import Finished
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SaveResult:
     """What became of the images, and of the archive."""
 

@@ -8,7 +8,7 @@ stand-in for gigabytes of content: it changes when, and only when, the archive c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from pipeline.core.errors import ArchiveError, ContentError
@@ -27,6 +27,7 @@ class Member:
     path: str
     size: int = 0
     digest: Digest | None = None
+    _: KW_ONLY
     mode: int = 0o644
     media_type: str = ""
     """Of a blob: a hint whether it is compressed already."""
@@ -55,10 +56,10 @@ class Member:
             str(data["path"]),
             int(data.get("size", 0)),
             None if digest is None else Digest.parse(digest),
-            int(data["mode"]),
-            str(data.get("mediaType", "")),
-            data.get("blob") is True,
-            str(data.get("link", "")),
+            mode=int(data["mode"]),
+            media_type=str(data.get("mediaType", "")),
+            is_blob=data.get("blob") is True,
+            link=str(data.get("link", "")),
         )
 
 

@@ -18,7 +18,9 @@ from tests.system.load.loading import Bundle
 def test_bytes_are_counted_while_they_go_out(slow: Bundle, fresh_registry: RegistryFactory) -> None:
     with FaultProxy(fresh_registry().host) as proxy:
         failed, state = Path("failed.txt").absolute(), Path("state").absolute()
-        order = LoadOptions(slow.path, proxy.host, Access(tls_verify=False), 2, failed, state)
+        order = LoadOptions(
+            source=slow.path, registry=proxy.host, access=Access(tls_verify=False), jobs=2, failed_list=failed, state=state
+        )
         load = Load(order, Interruption())
         load.open()
         load.check()

@@ -31,7 +31,7 @@ from tests.system.referrers.api_registry import ApiRegistry
 
 
 def make_distribution(authfile: Path | None = None, retries: int = 1) -> Distribution:
-    return Distribution(Access(authfile, tls_verify=False, retries=retries), Interruption(), connections=2)
+    return Distribution(Access(authfile=authfile, tls_verify=False, retries=retries), Interruption(), connections=2)
 
 
 def make_session() -> Session:

@@ -108,7 +108,7 @@ def with_tokens(tmp_path: Path) -> Iterator[TokenRegistry]:
 def test_tokens(with_tokens: TokenRegistry) -> None:
     """Each with the scope that the registry asks for, and each used as long as it is good."""
     auth = with_tokens
-    access = Access(_login(auth), tls_verify=False, retries=0)
+    access = Access(authfile=_login(auth), tls_verify=False, retries=0)
     exercise(Distribution(access, Interruption(), connections=2), auth)
     scopes = [" ".join(each) for each in auth.server.asked]
     assert len(scopes) == len(set(scopes)) <= 8, scopes
@@ -116,7 +116,7 @@ def test_tokens(with_tokens: TokenRegistry) -> None:
 
 
 def test_tokens_that_are_refused_are_asked_for_anew(with_tokens: TokenRegistry) -> None:
-    access = Access(_login(with_tokens), tls_verify=False, retries=0)
+    access = Access(authfile=_login(with_tokens), tls_verify=False, retries=0)
     name = named(with_tokens.host)
     Distribution(access, Interruption(), connections=2).push_blob(name, DIGEST, len(DATA), lambda: iter([DATA]))
     with_tokens.server.asked.clear()
@@ -138,7 +138,7 @@ def test_who_is_nobody_may_not_push(with_tokens: TokenRegistry) -> None:
 
 def test_a_wrong_password(fresh_registry: RegistryFactory, tmp_path: Path) -> None:
     registry = fresh_registry(tls=True, login=True)
-    access = Access(registry.auth_file(tmp_path, password="wrong"), registry.cert_dir, retries=3)
+    access = Access(authfile=registry.auth_file(tmp_path, password="wrong"), cert_dir=registry.cert_dir, retries=3)
     with pytest.raises(RegistryError, match="access denied") as caught:
         Distribution(access, Interruption(), connections=2).probe(named(registry.host))
     assert caught.value.cause is Cause.UNAUTHORIZED

@@ -96,7 +96,7 @@ def test_the_private_file(work: Path) -> None:
             }
         )
     )
-    with logged_in(Access(mine), EnvironmentLogin("r.io", "user", "secret")) as access:
+    with logged_in(Access(authfile=mine), EnvironmentLogin("r.io", "user", "secret")) as access:
         assert access.authfile is not None and stat.S_IMODE(access.authfile.stat().st_mode) == 0o600
         assert json.loads(access.authfile.read_text()) == {
             "auths": {"other.io": {"auth": "b3RoZXI="}, "r.io": {"auth": base64.b64encode(b"user:secret").decode()}},

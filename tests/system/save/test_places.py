@@ -281,7 +281,13 @@ def test_an_archive_that_fat_cannot_hold(registry: Registry, good: PushedImage, 
 
 def made(part_size: int | None, compression: Compression = Compression.GZIP) -> Bundle:
     here = Path.cwd()
-    return Bundle("b", (), here / "cache", Output(compression, here / "saved", part_size), here / "failed.txt")
+    return Bundle(
+        name="b",
+        images=(),
+        cache=here / "cache",
+        output=Output(compression=compression, destination=here / "saved", part_size=part_size),
+        failed_list=here / "failed.txt",
+    )
 
 
 def total(size: int, blobs: int = 10) -> plan.Plan:

@@ -49,7 +49,13 @@ class Made:
         return (self.cache.share / "sha256" / digest).stat().st_size
 
     def bundle(self, name: str, *manifests: str) -> Bundle:
-        made = Bundle(name, (), self.cache.root, Output(Compression.GZIP, self.folder / name), self.folder / "failed.txt")
+        made = Bundle(
+            name=name,
+            images=(),
+            cache=self.cache.root,
+            output=Output(compression=Compression.GZIP, destination=self.folder / name),
+            failed_list=self.folder / "failed.txt",
+        )
         state = self.cache.bundle_state(made)
         bundle_record.write(state.description, made, ())
         entries = [{"mediaType": OCI_MANIFEST, "digest": f"sha256:{each}", "size": self.size(each)} for each in manifests]

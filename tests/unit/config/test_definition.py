@@ -178,7 +178,14 @@ def test_every_setting(work: Path) -> None:
     assert (output.parity, output.parity_blocks) == (10, 5000)
     assert (output.sign, output.note) == (work / "key", "change 4711")
     assert bundle.bases == (work / "one.receipt.json", work / "two.lock.yaml")
-    assert bundle.access == Access(work / "auth.json", work / "certs", False, 9, work / "policy.json", "skopeo")
+    assert bundle.access == Access(
+        authfile=work / "auth.json",
+        cert_dir=work / "certs",
+        tls_verify=False,
+        retries=9,
+        policy=work / "policy.json",
+        via="skopeo",
+    )
     asked = ArtifactTypes(("application/spdx+json", "application/vnd.dev.cosign.*"))
     assert (bundle.referrers, image.referrers) == (asked, asked)
     assert bundle.lock_file == work / "all.lock.yaml"

@@ -43,7 +43,9 @@ class Packing:
 
     @property
     def bundle(self) -> Bundle:
-        return Bundle("b", (), self.folder / "cache", self.output, self.folder / "failed.txt")
+        return Bundle(
+            name="b", images=(), cache=self.folder / "cache", output=self.output, failed_list=self.folder / "failed.txt"
+        )
 
     @property
     def state(self) -> BundleState:
@@ -88,7 +90,7 @@ class Packing:
 def packing(folder: Path, compression: Compression = Compression.GZIP, part_size: int | None = None) -> Packing:
     """Three blobs that no program can compress, 60 kB in all; the destination is ``folder / "out" / "saved.tar"``."""
     (folder / "out").mkdir(parents=True)
-    made = Packing(folder, Output(compression, folder / "out" / "saved.tar", part_size))
+    made = Packing(folder, Output(compression=compression, destination=folder / "out" / "saved.tar", part_size=part_size))
     for number in range(3):
         made.add(noise(20_000, number))
     return made

@@ -64,7 +64,7 @@ def test_names_checksums_and_record(tmp_path: Path, part_size: int | None) -> No
 )
 def test_names_that_sha256sum_escapes(tmp_path: Path, name: str, line: str) -> None:
     made = packing(tmp_path)
-    made.output = Output(Compression.GZIP, made.output.destination.with_name(name))
+    made.output = Output(compression=Compression.GZIP, destination=made.output.destination.with_name(name))
     made.pack()
     digest = hashlib.sha256(made.output.destination.read_bytes()).hexdigest()
     assert made.output.checksum_file.read_text() == line % digest + "\n"

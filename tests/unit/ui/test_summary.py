@@ -28,8 +28,8 @@ def images(count: int) -> tuple[BundleImage, ...]:
 
 def summary(**changes: object) -> terminal.Summary:
     here = Path.cwd()
-    output = Output(Compression.GZIP, here / "saved.tar.gz")
-    order = Bundle("b", images(3), here / "cache", output, here / "failed.txt")
+    output = Output(compression=Compression.GZIP, destination=here / "saved.tar.gz")
+    order = Bundle(name="b", images=images(3), cache=here / "cache", output=output, failed_list=here / "failed.txt")
     seconds = {"resolving": 1.0, "copying": 100.0, "packing": 4.0}
     packed = (PackedFile("", str(output.destination), 12_100_000, 0, "a" * 64),)
     made = terminal.Summary(

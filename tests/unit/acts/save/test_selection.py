@@ -14,8 +14,14 @@ from pipeline.core.bundle import Bundle, Compression, Output, PlatformFilter, im
 
 def bundle(name: str, *names: str) -> Bundle:
     lines = image_list.parse("\n".join(names).encode(), "list")
-    output = Output(Compression.GZIP, Path(f"/{name}.tar.gz"))
-    return Bundle(name, images(lines, "", PlatformFilter()), Path("/cache"), output, Path(f"/{name}-failed.txt"))
+    output = Output(compression=Compression.GZIP, destination=Path(f"/{name}.tar.gz"))
+    return Bundle(
+        name=name,
+        images=images(lines, "", PlatformFilter()),
+        cache=Path("/cache"),
+        output=output,
+        failed_list=Path(f"/{name}-failed.txt"),
+    )
 
 
 BUNDLES = (bundle("one", "r.io/a:1", "r.io/b:1"), bundle("two", "r.io/b:1", "r.io/c:1"))

@@ -80,10 +80,10 @@ def test_the_documented_defaults(work: Path, heard: Heard) -> None:
     made = order()
     (one,) = made.bundles
     assert one.cache == work / "saved-image-cache"
-    assert one.output == Output(Compression.GZIP, work / "saved-images.tar.gz")
+    assert one.output == Output(compression=Compression.GZIP, destination=work / "saved-images.tar.gz")
     assert one.failed_list == work / "save-failed.txt"
     assert one.jobs == 1
-    assert one.access == Access(None, None, True, 3)
+    assert one.access == Access(authfile=None, cert_dir=None, tls_verify=True, retries=3)
     assert [str(image.reference) for image in one.images] == ["docker.io/library/nginx:latest"]
     assert one.images[0].source == one.images[0].reference
     assert [str(architecture) for architecture in made.platforms.architectures] == ["amd64", "arm64"]
@@ -309,7 +309,7 @@ def test_relative_paths_are_made_absolute(work: Path) -> None:
     assert made.output.destination == work / "a/b.tar.gz"
     assert made.cache == work.parent / "c"
     assert made.failed_list == work / "f.txt"
-    assert made.access == Access(work / "auth.json", work / "certs", True, 3)
+    assert made.access == Access(authfile=work / "auth.json", cert_dir=work / "certs", tls_verify=True, retries=3)
 
 
 def test_home_and_links_are_resolved_so_that_one_place_has_one_name(work: Path, tmp_path: Path) -> None:
@@ -319,7 +319,9 @@ def test_home_and_links_are_resolved_so_that_one_place_has_one_name(work: Path, 
 
 
 def test_access() -> None:
-    assert bundle("-tls-verify=false", "-retry", "0").access == Access(None, None, False, 0)
+    assert bundle("-tls-verify=false", "-retry", "0").access == Access(
+        authfile=None, cert_dir=None, tls_verify=False, retries=0
+    )
     assert "-retry: " in refusal("-retry", "-1")
 
 

@@ -83,7 +83,7 @@ class TokenRegistry:
 
 
 def ask(host: str, count: int = 1, authfile: Path | None = None, tls_verify: bool = False, repository: str = "app") -> None:
-    distribution = Distribution(Access(authfile, tls_verify=tls_verify, retries=0), Interruption(), connections=2)
+    distribution = Distribution(Access(authfile=authfile, tls_verify=tls_verify, retries=0), Interruption(), connections=2)
     for _ in range(count):
         assert distribution.head(parse(f"{host}/{repository}:v1")) is not None
 
@@ -207,7 +207,7 @@ def test_a_password_is_not_sent_without_tls() -> None:
     with TokenRegistry() as registry:
         site = auth.Site(registry.server.host, registry.server.host, scheme="http")
         path = login(registry.server.host)
-        session = Distribution(Access(path, retries=0), Interruption(), connections=2).session
+        session = Distribution(Access(authfile=path, retries=0), Interruption(), connections=2).session
         with pytest.raises(RegistryError, match="has no TLS; no password is sent there"):
             session.ask("GET", site, "/v2/app/manifests/v1", "it", scope="repository:app:pull")
         assert not [each for each in registry.server.seen if "authorization" in each.headers]
@@ -234,7 +234,9 @@ def test_logins_of_two_namespaces() -> None:
     with Server(reply) as server:
         entries = {f"{server.host}/{team}": {"auth": base64.b64encode(f"{team}:x".encode()).decode()} for team in ("a", "b")}
         Path("auth.json").write_text(json.dumps({"auths": entries}))
-        distribution = Distribution(Access(Path("auth.json"), tls_verify=False, retries=0), Interruption(), connections=2)
+        distribution = Distribution(
+            Access(authfile=Path("auth.json"), tls_verify=False, retries=0), Interruption(), connections=2
+        )
         for team in ("a", "b"):
             assert distribution.head(parse(f"{server.host}/{team}/app:v1")) is not None
         with pytest.raises(RegistryError, match="access denied"):
