@@ -31,7 +31,7 @@ from pipeline.core.process import Process
 from pipeline.core.redact import redact
 from pipeline.core.reference import Reference
 from pipeline.registry.retry import LONGEST_WAIT, Attempts, WrongBytes
-from pipeline.registry.skopeo.messages import WRONG_BYTES, Words, check_local, classify, message_of, shortened
+from pipeline.registry.skopeo.messages import WRONG_BYTES, Words, check_local, classify, in_our_words, message_of, shortened
 from pipeline.registry.throttle import GivenUp
 
 OLDEST = (1, 9, 3)
@@ -229,7 +229,8 @@ class Skopeo:
         message = message_of(words.text)
         check_local(message, ours)
         cause = classify(message)
-        shown = f"{cause.value}: {shortened(message)}"
+        shown = f"{cause.value}: {in_our_words(shortened(message))}"
+        log.debug("skopeo's own words: %s", message)
         raise WrongBytes(shown) if cause.can_pass and WRONG_BYTES.search(shown) else RegistryError(shown, cause)
 
 

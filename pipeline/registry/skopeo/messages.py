@@ -50,6 +50,9 @@ WRONG_BYTES = re.compile(
 # The second is what it then does, which some versions limit to a minute.
 _TOO_MANY = re.compile(rb"Detected 'Retry-After' header \W*([0-9]+)|Too many requests to \S+ sleeping for ([0-9.]+) seconds")
 _FRAME = re.compile(r'^((Error parsing image name "[^"]*"|initializing source \S+): )+')
+_MISSING = re.compile(r"reading manifest (\S+) in (\S+): (?:manifest|name) unknown\b")
+_TWICE = re.compile(r"\b([a-z][a-z ]{3,60}): \1\b")
+"""A registry's code in words, and its message, which are often the same."""
 _LOG_LINE = re.compile(r'^time="[^"]*" level=(\w+) msg="?(.*?)"?$')
 
 
@@ -104,6 +107,15 @@ def message_of(text: str) -> str:
         if match is None or match[1] == "fatal":
             reason = match[2] if match else line.strip() or reason
     return _FRAME.sub("", redact(reason.replace('\\"', '"'))) or "skopeo failed without a word"
+
+
+def in_our_words(message: str) -> str:
+    """Without what skopeo says twice, and as our own HTTP says it where both have a word for it."""
+    missing = _MISSING.match(message)
+    if missing:
+        tag, repository = missing.groups()
+        return f"the registry has no {repository}{'@' if ':' in tag else ':'}{tag}"
+    return _TWICE.sub(r"\1", message)
 
 
 def shortened(message: str) -> str:
