@@ -88,7 +88,7 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
     return Plan(
         images=images,
         platforms=platforms,
-        blobs=len(blobs),
+        blobs=len(blobs) + len(indexes_of(chosen)),
         total=total,
         here=here,
         shared=size - total,
@@ -104,6 +104,12 @@ def distinct_blobs(chosen: Sequence[ChosenImage]) -> dict[Digest, Descriptor]:
         if blob.digest not in blobs or blob.size < blobs[blob.digest].size:
             blobs[blob.digest] = blob
     return blobs
+
+
+def indexes_of(chosen: Sequence[ChosenImage]) -> set[Digest]:
+    """Those of images and, where only some of what they named is kept, those within: blobs as the others are."""
+    made = {item.choice.digest for item in chosen if item.choice.index is not None}
+    return made | {digest for item in chosen for digest, _ in item.choice.inner}
 
 
 def with_waits(plan: Plan, jobs: int, seconds: float, requests: int) -> Plan:

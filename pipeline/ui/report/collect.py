@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline import __version__
 from pipeline.acts.progress import Tracker
+from pipeline.acts.save.plan import indexes_of
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError, ImageToolsError
 from pipeline.core.oci import Descriptor, Digest, Manifest
@@ -67,7 +68,7 @@ def collect(run: Run) -> Report:
         seconds=round(time.time() - run.tracker.started_at, 3),
         bundle=text(run.bundle.output.destination.name),
         format=run.bundle.output.compression.value,
-        figures=_figures(run, len(blobs), total, unshared),
+        figures=_figures(run, len(blobs) + len(indexes_of(run.chosen)), total, unshared),
         acts=tuple(acts_of(run.tracker, {"copy": run.fetched, "pack": total if run.repacked else 0, "verify": run.verified})),
         files=tuple(File(text(Path(file.name).name), _size(file, total), file.sha256) for file in run.files),
         images=tuple(sorted(images, key=lambda image: image.m_id)),

@@ -67,7 +67,7 @@ def collect(run: Run) -> Report:
             failed=statuses.count("failed") + statuses.count("broken"),
             platforms=sum(len(image.platforms) for image in images),
             referrers=sum(len(image.referrers) for image in images),
-            blobs=len(blobs),
+            blobs=len(blobs) + len({image.digest for image in images} - {blob.digest for blob in blobs}),
             bytes=total,
             shared_bytes=unshared - total,
             fetched_bytes=0,

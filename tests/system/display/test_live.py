@@ -12,7 +12,7 @@ from tests.support.images import image, index, layer
 from tests.support.kinds import push_kind
 from tests.support.proxy import FaultProxy, Stall
 from tests.support.push import PushedImage, push
-from tests.support.registry import Registry, RegistryFactory
+from tests.support.registry import Registry
 from tests.support.run import run
 from tests.system.display.screen import Terminal
 from tests.system.save.conftest import work  # noqa: F401
@@ -142,24 +142,6 @@ def test_the_manual_opens_in_a_pager_on_a_terminal(tmp_path: Path) -> None:
         assert terminal.wait() == 0
     assert terminal.lines[0] == "man -l -" and terminal.lines[1].startswith(".TH IMAGE")
     assert run("man", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout.startswith(".TH IMAGE")
-
-
-def test_screens_of_ls_load_and_verify(several: str, fresh_registry: RegistryFactory) -> None:
-    """What is said at each width, and nothing left of the rows."""
-    run("save", "-f", several, PLAIN, "-force")
-    target = fresh_registry()
-    for columns in (60, 80, 120, 200):
-        for arguments, wanted in (
-            (("ls", ARCHIVE), "OWN"),
-            (("load", ARCHIVE, "-d", target.host, PLAIN, "-j", "4"), "were there already"),
-            (("verify", ARCHIVE), "all is intact"),
-            (("verify", ARCHIVE, "-registry", target.host, PLAIN), "all is there"),
-        ):
-            with Terminal(*arguments, columns=columns) as terminal:
-                assert terminal.wait() == 0, terminal.raw
-                rest = [line for line in terminal.lines if line.strip()]
-            assert not any(re.search("━|─| INFO ", line) for line in rest), rest
-            assert wanted in "\n".join(rest), rest
 
 
 def test_what_is_typed_while_it_copies_is_kept_for_the_prompt(proxy: FaultProxy, slow: PushedImage) -> None:

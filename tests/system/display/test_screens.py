@@ -16,7 +16,7 @@ import pytest
 from tests.support.images import image, index, layer
 from tests.support.proxy import FaultProxy, Status
 from tests.support.push import push
-from tests.support.registry import Registry
+from tests.support.registry import Registry, RegistryFactory
 from tests.support.run import ROOT
 from tests.system.display.screen import Terminal
 from tests.system.save.conftest import work  # noqa: F401
@@ -31,6 +31,7 @@ VARYING = (
     (r" in [0-9.]+ s(, [0-9.]+ [kMG]?B/s)?", " in 0.5 s"),  # a rate only where it took some time
     (r"[0-9.]+ [kMG]B of [0-9.]+ [GT]B free", "20.0 MB of 80.0 GB free"),
     (r"(saved-images\.tar\.gz  )[0-9.]+ kB", r"\g<1>100.0 kB"),
+    (r"sent [0-9.]+ kB", "sent 100.0 kB"),
     (r"packed [0-9.]+ kB", "packed 100.0 kB"),
     (r"nothing more of it for \d s", "nothing more of it for 2 s"),
 )
@@ -107,6 +108,16 @@ def test_too_many_requests(proxy: FaultProxy, sixty: list[str]) -> None:
     proxy.fault("/manifests/", Status(429, retry_after=1), times=None)
     name = sixty[0].replace(sixty[0].partition("/")[0], proxy.host)
     check("too-many", ("save", "-f", a_list([name]), PLAIN, "-retry", "0"), 3)
+
+
+def test_the_other_side(sixty: list[str], fresh_registry: RegistryFactory) -> None:
+    with Terminal("save", *sixty[:12], PLAIN, "-progress", "none") as terminal:
+        assert terminal.wait() == 0
+    made, target = ARCHIVE.rename("bundle.tar.gz"), fresh_registry()
+    check("ls", ("ls", made), 0)
+    check("verify", ("verify", made), 0)
+    check("load", ("load", made, "-d", target.host, PLAIN), 0)
+    check("compared", ("verify", made, "-registry", target.host, PLAIN), 0)
 
 
 def test_an_address_in_use(sixty: list[str]) -> None:
