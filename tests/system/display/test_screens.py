@@ -30,6 +30,7 @@ VARYING = (
     (r"sha256:[0-9a-f]{64}", f"sha256:{'0123456789abcdef' * 4}"),
     (r" in [0-9.]+ s(, [0-9.]+ [kMG]?B/s)?", " in 0.5 s"),  # a rate only where it took some time
     (r"[0-9.]+ [kMG]B of [0-9.]+ [GT]B free", "20.0 MB of 80.0 GB free"),
+    (r"does not resolve \([A-Z][a-z ]+\)", "does not resolve (Name or service not known)"),  # as its resolver says it
     (r"(saved-images\.tar\.gz  )[0-9.]+ kB", r"\g<1>100.0 kB"),
     (r"sent [0-9.]+ kB", "sent 100.0 kB"),
     (r"packed [0-9.]+ kB", "packed 100.0 kB"),
