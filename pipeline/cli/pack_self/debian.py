@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.cli.pack_self.download import download
 from pipeline.core import files, process
 from pipeline.core.errors import EnvironmentProblem
 from pipeline.core.interruption import Interruption
 
 WANTED = ("skopeo", "python3", "ca-certificates")
-_TIMEOUT = 1800.0
 
 
 def is_here() -> bool:
@@ -59,16 +59,7 @@ def collect(folder: Path, interruption: Interruption) -> None:
         *(part for name, value in options.items() for part in ("-o", f"{name}={value}")),
         *("install", *WANTED),
     ]
-    try:
-        done = process.run_until(command, interruption, timeout=_TIMEOUT)
-    except (OSError, TimeoutError) as error:
-        raise EnvironmentProblem(f"apt-get cannot be run: {error}") from error
-    if done.code:
-        said = done.err.decode(errors="replace").strip().splitlines()
-        raise EnvironmentProblem(
-            "\n".join(["apt-get could not download the packages of skopeo and Python", *said[-3:]]),
-            tip="as root: apt-get update",
-        )
+    download("apt-get", command, "the packages of skopeo and Python", "as root: apt-get update", interruption)
     for rest in (nothing, folder / "partial", folder / "lock"):
         files.remove(rest)
     entries = [_entry(path) for path in sorted(folder.glob("*.deb"))]

@@ -17,13 +17,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pipeline
-from pipeline.core import process
+from pipeline.cli.pack_self.download import download
 from pipeline.core.errors import EnvironmentProblem
 from pipeline.core.interruption import Interruption
 
 DISTRIBUTION = "image-tools"
-_TIMEOUT = 1800.0
-"""Seconds for one download of pip."""
 _GLIBC = ("2_28", "2_17")
 """Oldest versions of the C library that wheels are looked for."""
 _ABOUT = f"Wheel-Version: 1.0\nGenerator: {DISTRIBUTION}\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -52,16 +50,8 @@ def _download(folder: Path, version: str, interruption: Interruption) -> None:
         *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--only-binary=:all:"),
         *(f"--dest={folder}", *(other if version != this else ()), "pip", *_requirements()),
     ]
-    try:
-        done = process.run_until(command, interruption, timeout=_TIMEOUT)
-    except (OSError, TimeoutError) as error:
-        raise EnvironmentProblem(f"pip cannot be run: {error}") from error
-    if done.code:
-        said = done.err.decode(errors="replace").strip().splitlines()
-        raise EnvironmentProblem(
-            "\n".join([f"pip could not download the wheels for Python {version}", *said[-3:]]),
-            tip="pack-self needs the package registries; the other side does not",
-        )
+    tip = "pack-self needs the package registries; the other side does not"
+    download("pip", command, f"the wheels for Python {version}", tip, interruption)
 
 
 def _requirements() -> Iterator[str]:
