@@ -102,12 +102,6 @@ class Terminal:
         return bool(data)
 
     @property
-    def seen(self) -> str:
-        """What stands there, wrapped as the terminal wraps it."""
-        width = self.columns
-        return "".join(f"{line[at : at + width]}\n" for line in self.lines for at in range(0, max(1, len(line)), width))
-
-    @property
     def lines(self) -> list[str]:
         """The sequences that we use, and no others: an unknown one shows up as text."""
         found = [""]
