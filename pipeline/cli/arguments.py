@@ -12,6 +12,7 @@ from pipeline.cli.go_flags import Given
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag, Value
 from pipeline.config.settings import SETTINGS, Settings, absolute, rows
+from pipeline.core import disk
 from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import UsageError
 from pipeline.core.log import log
@@ -66,6 +67,7 @@ def report_file(given: Given) -> Path | None:
     for problem in bundle_maker.device_problem(path, "report"):
         raise problem
     check_name(path)
+    disk.check_writable(path.parent)
     return path
 
 

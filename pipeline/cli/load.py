@@ -39,7 +39,6 @@ from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.inputs import Options
 from pipeline.config.settings import absolute, rows
-from pipeline.core import disk
 from pipeline.core.amounts import bytes_text, duration_text
 from pipeline.core.bundle import name_of
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SIGNAL, EXIT_SOME_FAILED, ImageToolsError, UsageError
@@ -196,7 +195,6 @@ def _check_report(report: Path, options: LoadOptions) -> None:
     others = (options.source.resolve(), options.failed_list, options.receipt, options.missing, *options.list_files)
     if report.is_dir() or report in others:
         raise UsageError(f"{report} is a folder, or another file of this run", tip="name another file", setting="report")
-    disk.check_writable(report.parent)
 
 
 def _load(

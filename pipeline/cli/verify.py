@@ -31,7 +31,6 @@ from pipeline.cli.signals import stopping
 from pipeline.config import bundle_maker
 from pipeline.config.flag import Flag
 from pipeline.config.settings import KEYS
-from pipeline.core import disk
 from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import MAX_JOBS
 from pipeline.core.errors import EXIT_COULD_NOT, EXIT_OK, EXIT_SOME_FAILED, ArchiveError, UsageError
@@ -60,8 +59,6 @@ def _run(given: Given, operands: tuple[str, ...]) -> int:
     if allowed is not None and given.text("registry"):
         raise UsageError("-require-slip looks at SOURCE, and -registry at a registry: verify twice")
     file = report_file(given)
-    if file is not None:
-        disk.check_writable(file.parent)
     from pipeline.acts.progress import Tracker  # here: help shall not wait for doit
 
     interruption, tracker = Interruption(), Tracker(lambda descriptor: False)

@@ -32,8 +32,6 @@ def _save(bundle: Bundle, options: SaveOptions, interruption: Interruption, give
     run = Save(bundle, interruption, save_output.announce, force=options.force, verify=options.verify)
     run.context.cache.check()
     disk.check_writable(run.context.cache.state)
-    if options.report is not None:
-        disk.check_writable(options.report.parent)
     with run.locked(options.wait):
         run.start()
         if options.dry_run:
