@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from doit.control import TaskControl
@@ -65,10 +66,20 @@ def _never() -> bool:
     return False
 
 
+class _Queue(SimpleQueue[Any]):
+    """doit's queues, of jobs and of results, without those jobs that only have a worker ask again: it waits here as well."""
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if not isinstance(item, JobHold):
+            super().put(item)
+
+
 class SaveRunner(MThreadRunner):  # type: ignore[misc]
     """doit's thread runner, except that an unmet dependency forgets nothing, that a task may wait for others without needing
     their success (``AFTER``) or be put off (``PAUSED``), and that an interruption ends the dispatch.
     """
+
+    Queue = staticmethod(_Queue)
 
     def __init__(self, manager: Dependency, reporter: Reporter, interruption: Interruption, jobs: int) -> None:
         super().__init__(manager, reporter, continue_=True, stream=Stream(0), num_process=jobs)
