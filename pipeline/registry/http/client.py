@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from http.client import HTTPException, HTTPResponse, IncompleteRead
+from io import DEFAULT_BUFFER_SIZE
 from types import TracebackType
 
 from pipeline.core.errors import Cause, RegistryError
@@ -27,7 +28,7 @@ from pipeline.core.oci import MAX_MANIFEST_SIZE
 from pipeline.core.redact import redact
 from pipeline.registry.http.connections import AGENT, Connection, Pool, connect
 from pipeline.registry.http.message import Answer, Body, Url
-from pipeline.registry.http.wire import Resolver
+from pipeline.registry.http.wire import PIECE_TIME, Resolver
 
 SMALL_ANSWER_TIME = 120.0
 """Seconds for an answer as a whole, if it is not a blob."""
@@ -39,8 +40,6 @@ UPLOAD_TIME = 600.0
 """Seconds until a blob that was sent is acknowledged: a registry on an object store may need minutes."""
 MAX_WORTH_READING = 64 * 1024
 """Bytes of an answer that nobody needs, which are read so that its connection can be used again."""
-PIECE_TIME = 0.25
-"""Seconds for which one ``readinto`` collects bytes."""
 _SPOILT = (ConnectionError, ssl.SSLEOFError, HTTPException)
 """Of a kept connection: it was closed while nobody looked, or more came than the answer before has (a body after HEAD, say)."""
 
@@ -59,6 +58,8 @@ class Response:
         self._host = host
         self._stack = stack
         self._error: BaseException | None = None
+        self._came_along: memoryview | None = None
+        """What was read with the head, and not given yet."""
 
     def __enter__(self) -> Response:
         return self
@@ -118,8 +119,15 @@ class Response:
             if not data:
                 self._left = 0
             return len(data)
-        reader = self._response.fp
-        count = reader.readinto1(buffer[: self._left] if self._left < len(buffer) else buffer)
+        wanted = buffer[: self._left] if self._left < len(buffer) else buffer
+        if self._came_along is None:
+            self._came_along = memoryview(self._response.fp.read1(min(self._left, DEFAULT_BUFFER_SIZE)))
+        count = min(len(wanted), len(self._came_along))
+        if count:
+            wanted[:count] = self._came_along[:count]
+            self._came_along = self._came_along[count:]
+        else:
+            count = self._line.wire.fill(wanted)
         if count == 0:
             raise IncompleteRead(b"", self._left)
         self._left -= count

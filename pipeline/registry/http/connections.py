@@ -248,9 +248,8 @@ def _tunnel(plain: socket.socket, url: Url, proxy: Proxy, interruption: Interrup
             line.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nUser-Agent: {AGENT}\r\n{login}\r\n".encode())
             # Byte by byte: what follows the head is the host's.
             while not head.endswith(b"\r\n\r\n") and len(head) < MAX_PROXY_HEAD:
-                line.await_bytes()
-                byte = plain.recv(1)
-                if not byte:
+                byte = bytearray(1)
+                if not line.receive(byte):
                     raise OSError("it closes the connection")
                 head += byte
     except OSError as error:

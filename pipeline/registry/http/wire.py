@@ -13,10 +13,11 @@ import os
 import selectors
 import socket
 import ssl
+import struct
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipeline.core.interruption import Interruption
@@ -27,6 +28,8 @@ STAGGER = 0.25
 """Seconds that one address has before the next one is tried beside it (RFC 8305, "Connection Attempt Delay")."""
 LOOKUP_LIFETIME = 60.0
 """Seconds for which the addresses of a name are used again."""
+PIECE_TIME = 0.25
+"""Seconds for which one call collects bytes."""
 POLL = 0.1
 """Seconds between two looks whether to stop."""
 
@@ -35,10 +38,18 @@ _Address = tuple[int, int, int, Any]
 
 
 class Wire:
-    """A connected socket with limits in time. Raises TimeoutError where one of them is reached."""
+    """A connected socket with limits in time. Raises TimeoutError where one of them is reached.
+
+    Without TLS the kernel keeps the limits. Python's own cost a call more for each piece of some kilobytes, and each call may
+    wait for the interpreter, which dozens of threads want; but TLS knows no others.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
+        self._is_plain = not isinstance(connection, ssl.SSLSocket)
+        if self._is_plain:
+            connection.settimeout(None)
+        self._limit = 0.0
         self.patience = CONNECT_TIMEOUT
         """Seconds without a byte."""
         self.deadline = math.inf
@@ -46,12 +57,42 @@ class Wire:
         self._reader: _Reader | None = None
         self._is_closed = False
 
-    def await_bytes(self) -> None:
-        """Set the limit of the next call of the socket."""
+    def receive(self, buffer: memoryview | bytearray) -> int:
+        """What comes next, 0 where the other side has ended."""
+        with self._within(self.patience):
+            return self.socket.recv_into(buffer)
+
+    def fill(self, buffer: memoryview) -> int:
+        """Fill ``buffer``, or what comes within ``PIECE_TIME``, but at least a byte; 0 where the other side has ended."""
+        if not self._is_plain:
+            return self.receive(buffer)
+        until = time.monotonic() + self.patience
+        while True:
+            try:
+                with self._within(PIECE_TIME):
+                    return self.socket.recv_into(buffer, 0, socket.MSG_WAITALL)
+            except TimeoutError:
+                if time.monotonic() >= min(until, self.deadline):
+                    raise
+
+    @contextmanager
+    def _within(self, limit: float) -> Iterator[None]:
+        """So many seconds for a call of the socket, and no longer than until the deadline."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer takes too long")
-        self.socket.settimeout(min(left, self.patience))
+        limit = min(left, limit)
+        if not self._is_plain:
+            self.socket.settimeout(limit)
+        elif limit != self._limit:
+            self._limit = limit
+            value = struct.pack("ll", int(limit), int(limit % 1 * 1e6) or 1)  # nothing at all would be no limit
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        try:
+            yield
+        except BlockingIOError as error:
+            raise TimeoutError("timed out") from error
 
     def shut(self) -> None:
         """End the conversation, from any thread: whoever waits for a byte gets an error at once."""
@@ -61,9 +102,10 @@ class Wire:
 
     def is_stale(self) -> bool:
         """Whether the other side has closed, or has said something unasked."""
-        self.socket.settimeout(0)
+        if not self._is_plain:
+            self.socket.settimeout(0)
         try:
-            return socket.socket.recv(self.socket, 1, socket.MSG_PEEK) is not None
+            return socket.socket.recv(self.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
         except BlockingIOError:
             return False
         except OSError:
@@ -72,8 +114,8 @@ class Wire:
     # For http.client
 
     def sendall(self, data: bytes) -> None:
-        self.await_bytes()
-        self.socket.sendall(data)
+        with self._within(self.patience):
+            self.socket.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb"
@@ -99,8 +141,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._wire.await_bytes()
-        return self._wire.socket.recv_into(buffer)
+        return self._wire.receive(buffer)
 
     def close(self) -> None:
         super().close()
