@@ -18,10 +18,12 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Digest
+
+_T = TypeVar("_T")
 
 TEMPORARY = ".tmp-"
 """Prefix of every temporary file and folder."""
@@ -67,17 +69,25 @@ def _cut(name: str, size: int) -> str:
     return os.fsencode(name)[:size].decode(errors="ignore")
 
 
+def in_folder(path: Path, make: Callable[[], _T]) -> _T:
+    """What ``make`` returns, which makes ``path``: tried again with the folder of it, where there was none."""
+    try:
+        return make()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return make()
+
+
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     """Write ``data`` to ``path``, complete and durable or not at all.
 
     Not ``durable`` is for what is made again when a power loss took it, and is checked when it is read: one of thousands of
     small files, each of which would have to wait for the disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Two threads may write the same object at once: each needs a name of its own.
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{time.monotonic_ns()}-{_cut(path.name, 180)}")
     try:
-        with temporary.open("xb") as file:
+        with in_folder(temporary, lambda: temporary.open("xb")) as file:
             file.write(data)
             if durable:
                 file.flush()
@@ -143,7 +153,8 @@ def read_verified(path: Path, digest: Digest, limit: int) -> bytes:
     Raises ContentError when it is larger than ``limit`` bytes or its bytes are not those of ``digest``.
     """
     with path.open("rb") as file:
-        data = file.read(limit + 1)
+        # Not up to the limit: so much memory would be taken for each of thousands of small files.
+        data = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
     if len(data) > limit:
         raise ContentError(f"{path} is larger than {limit} bytes")
     if Digest.of(data, digest.algorithm) != digest:

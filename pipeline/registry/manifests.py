@@ -82,7 +82,7 @@ class Manifests:
             cause = Cause.NOT_FOUND if answer.status == 404 else Cause.UNSUPPORTED
             raise RegistryError(f"{what}: {answer.words or f'status {answer.status}'}", cause)
         named = _named_digest(answer.headers)
-        if named is not None and named != _digest(data, named.algorithm):
+        if named is not None and not _has(data, named):
             raise RegistryError(
                 f"{what}: the registry stored {named} instead of {_digest(data, named.algorithm)}", Cause.UNSUPPORTED
             )
@@ -143,7 +143,7 @@ class Manifests:
         def attempt() -> Answer:
             answer = self._ask_once("GET", endpoint, reference, what)
             expected = reference.digest or _named_digest(answer.headers)
-            if answer.ok and expected is not None and _digest(answer.data, expected.algorithm) != expected:
+            if answer.ok and expected is not None and not _has(answer.data, expected):
                 if reference.digest or answer.data not in before:
                     before.append(answer.data)
                     raise WrongBytes(f"{what}: the bytes that came are not those of {expected}")
@@ -159,14 +159,14 @@ class Manifests:
         with self._lock:
             self._present[endpoint.host] = (endpoint, reference)
             headed = self._headed.pop((endpoint.host, reference), None)
-        if headed is not None and _digest(answer.data, headed.algorithm) != headed and not reference.digest:
+        if headed is not None and not reference.digest and not _has(answer.data, headed):
             self._ask_twice(endpoint, reference, answer)
         return answer
 
     def _ask_twice(self, endpoint: Endpoint, reference: Reference, got: Answer) -> None:
         """HEAD and GET disagree: the tag has moved between the two, or HEAD does not tell the truth."""
         named = _named_digest(self._ask("HEAD", endpoint, reference).headers)
-        if named is None or _digest(got.data, named.algorithm) != named:
+        if named is None or not _has(got.data, named):
             self._distrust(endpoint, "names another digest than the bytes have")
 
     def _distrust(self, endpoint: Endpoint, why: str) -> None:
@@ -210,6 +210,11 @@ def _named_digest(headers: Mapping[str, str]) -> Digest | None:
     with suppress(ContentError):
         return Digest.parse(headers.get("docker-content-digest", ""))
     return None
+
+
+def _has(data: bytes, digest: Digest) -> bool:
+    """Whether a manifest has the digest; it is only parsed where its bytes have another."""
+    return Digest.of(data, digest.algorithm) == digest or _digest(data, digest.algorithm) == digest
 
 
 def _digest(data: bytes, algorithm: str) -> Digest:

@@ -74,27 +74,22 @@ def is_under_policy(image: BundleImage, platform: PlatformImage) -> bool:
     return image.about is None and not platform.descriptor.is_attestation
 
 
-def copy(cache: Cache, copies: LayoutCopies, image: BundleImage, platform: PlatformImage) -> None:
-    """Make the platform's folder of what is in ``share/``. Raises ContentError."""
+def copy(cache: Cache, copies: LayoutCopies, image: BundleImage, platform: PlatformImage) -> int:
+    """Make the platform's folder of what is in ``share/``: so many bytes. Raises ContentError."""
     target, descriptor = folder(cache, image, platform), platform.descriptor
-    _require(cache, descriptor)
-    for algorithm in {blob.digest.algorithm for blob in cache.closure(descriptor)}:
-        # The blobs were synced and renamed; their names must be as durable before an index speaks of them.
-        files.sync_folder(cache.share / algorithm)
+    cache.require(descriptor)
     manifest = cache.parse(descriptor.digest)
     if not isinstance(manifest, Manifest):
         raise ContentError(f"{descriptor.digest} is an index where an image is expected")
+    for algorithm in {blob.digest.algorithm for blob in (descriptor, *manifest.blobs)}:
+        # The blobs were synced and renamed; their names must be as durable before an index speaks of them.
+        files.sync_folder(cache.share / algorithm)
     if cache.sized(manifest.config).size == manifest.config.size:
         # skopeo refuses a config of another size than its manifest states, though its digest is right.
         copies.prove(target, manifest, descriptor)
-    _require(cache, descriptor)
+    size = cache.require(descriptor)
     write_image(target, _entry(cache, image, descriptor), cache.share)
-
-
-def _require(cache: Cache, descriptor: Descriptor) -> None:
-    missing = cache.missing(descriptor)
-    if missing:
-        raise ContentError(f"{missing[0].digest} is not in the cache", tip="run the same command again")
+    return size
 
 
 def copy_from_registry(cache: Cache, skopeo: Skopeo, leases: Leases, image: BundleImage, platform: PlatformImage) -> int:

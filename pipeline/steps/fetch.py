@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from pipeline.core import files
 from pipeline.core.amounts import bytes_text
 from pipeline.core.bundle import BundleImage
 from pipeline.core.errors import ContentError, RegistryError
@@ -97,7 +98,6 @@ class Fetch:
         with self._partial:
             self._partial.read(self._interruption)
             self._fetch_from_any()
-            target.parent.mkdir(parents=True, exist_ok=True)
             self._partial.finish(target)
             self._cache.note_arrival(self._digest)
         return self._received
@@ -179,8 +179,8 @@ class _PartialFile:
         self.size = 0
 
     def __enter__(self) -> _PartialFile:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._fd = files.in_folder(self._path, lambda: os.open(self._path, flags, 0o644))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -214,4 +214,4 @@ class _PartialFile:
     def finish(self, target: Path) -> None:
         """Give it its name in ``share/``; its bytes are on the disk before."""
         os.fsync(self._fd)
-        self._path.replace(target)
+        files.in_folder(target, lambda: self._path.replace(target))

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.core import files, oci
@@ -67,7 +68,8 @@ class LayoutCopies:
         finally:
             with self._changed:
                 self._arriving -= 1
-                self._changed.notify_all()
+                if not self._arriving:  # nobody waits for less, and hundreds arrive while dozens wait
+                    self._changed.notify_all()
 
     def prove(self, target: Path, manifest: Manifest, descriptor: Descriptor) -> None:
         """Have skopeo copy an image whose blobs are all here. Raises ContentError where it cannot.
@@ -156,8 +158,7 @@ class LayoutCopies:
             folder.mkdir()
             for digest in dict.fromkeys(digests):
                 link = folder / digest.algorithm / digest.hex
-                link.parent.mkdir(exist_ok=True)
-                link.hardlink_to(self._cache.blob(digest))
+                files.in_folder(link, partial(link.hardlink_to, self._cache.blob(digest)))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise

@@ -110,7 +110,7 @@ class Gets:
         if isinstance(document, Schema1):
             return Resolved(Descriptor(document.media_type, document.digest, len(data)), document.platform)
         named = source.digest or Digest.of(data)
-        self._cache.put(data, named)
+        self._cache.put(data, named, document)
         return Resolved(Descriptor(document.media_type, named, len(data)))
 
     def manifest(self, repository: Reference, descriptor: Descriptor) -> Manifest | Index:
@@ -121,7 +121,7 @@ class Gets:
                 data, document = self._fetch(source)
                 if isinstance(document, Schema1):
                     raise ContentError(f"{source}: a schema 1 manifest in an index")
-                self._cache.put(data, descriptor.digest)
+                self._cache.put(data, descriptor.digest, document)
         return self._cache.parse(descriptor.digest)
 
     def bytes_of(self, source: Reference) -> bytes:

@@ -91,12 +91,17 @@ class Cache:
         """Whether the blob is here. Where it has another size than ``descriptor`` states, its digest decides: it is hashed,
         once.
         """
+        return self._size(descriptor) is not None
+
+    def _size(self, descriptor: Descriptor) -> int | None:
+        """How many bytes the blob has, None where it is not here."""
         digest = descriptor.digest
         try:  # not through Path: this is asked for every blob of every image, several times a run
             status = os.stat(f"{self._share}/{digest.algorithm}/{digest.hex}")  # noqa: PTH116
         except OSError:
-            return False
-        return status.st_size == descriptor.size or self._true_sizes.is_right(digest, self.blob(digest), status)
+            return None
+        is_right = status.st_size == descriptor.size or self._true_sizes.is_right(digest, self.blob(digest), status)
+        return status.st_size if is_right else None
 
     def note_arrival(self, digest: Digest) -> None:
         """Remember, for this run, that the blob was hashed while it was written."""
@@ -111,7 +116,7 @@ class Cache:
 
     def sized(self, descriptor: Descriptor) -> Descriptor:
         """``descriptor`` with the size that the blob has, where it is here and has another one."""
-        size = self._true_sizes.get(descriptor.digest) if self.has(descriptor) else None
+        size = self._size(descriptor)
         return descriptor if size is None or size == descriptor.size else replace(descriptor, size=size)
 
     def remove_if_damaged(self, digest: Digest) -> None:
@@ -129,12 +134,14 @@ class Cache:
         except OSError as error:
             raise ContentError(f"{digest} is not in the cache: {error.strerror}") from error
 
-    def put(self, data: bytes, digest: Digest) -> None:
-        """Keep ``data``, which the caller has checked against ``digest``; a damaged copy is replaced."""
+    def put(self, data: bytes, digest: Digest, document: Manifest | Index | None = None) -> None:
+        """Keep ``data``, which the caller has checked against ``digest`` and may have parsed; a damaged copy is replaced."""
         try:
             self.read(digest)
         except ContentError:
             files.write_atomic(self.blob(digest), data)
+        if document is not None:
+            self._parsed[digest] = document
 
     def parse(self, digest: Digest) -> Manifest | Index:
         """The manifest or index in the blob ``digest``, verified once a run. Raises ContentError."""
@@ -167,6 +174,16 @@ class Cache:
             return tuple(item for item in self._closure(descriptor) if not self.has(item))
         except ContentError:
             return (descriptor,)
+
+    def require(self, descriptor: Descriptor) -> int:
+        """How many bytes the closure has. Raises ContentError where one of its blobs is not here."""
+        total = 0
+        for blob in self._closure(descriptor):
+            size = self._size(blob)
+            if size is None:
+                raise ContentError(f"{blob.digest} is not in the cache", tip="run the same command again")
+            total += size
+        return total
 
     def image_folder(self, name: Reference) -> Path:
         return self.root / IMAGES / name.folder

@@ -50,18 +50,23 @@ def write_image(folder: Path, descriptor: dict[str, Any], share: Path) -> None:
     (temporary / LAYOUT_FILE).write_bytes(OCI_LAYOUT)
     link(temporary / BLOBS, os.path.relpath(share, folder))
     (temporary / INDEX).write_bytes(layout_index([descriptor]))
-    old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
-    if folder.exists():
+    try:
+        temporary.rename(folder)
+    except OSError:  # there is one
+        old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
         folder.rename(old)
-    temporary.rename(folder)
-    files.remove(old)
+        temporary.rename(folder)
+        files.remove(old)
 
 
 def fresh_folder(path: Path) -> Path:
     """An empty temporary folder beside ``path``."""
     temporary = files.temporary_beside(path)
-    files.remove(temporary)
-    temporary.mkdir(parents=True)
+    try:
+        files.in_folder(temporary, temporary.mkdir)
+    except FileExistsError:
+        files.remove(temporary)
+        temporary.mkdir()
     return temporary
 
 

@@ -24,13 +24,8 @@ class TrueSizes:
         self._record = record
         self._check = check
         self._known: dict[tuple[Digest, int, int], bool] = {}
-        self._sizes: dict[Digest, int] = {}
         self._is_read = False
         self._lock = threading.Lock()
-
-    def get(self, digest: Digest) -> int | None:
-        """The size of a blob that some manifest is wrong about, in bytes, once ``is_right`` has found that out."""
-        return self._sizes.get(digest)
 
     def is_right(self, digest: Digest, file: Path, status: os.stat_result) -> bool:
         """Whether ``file`` is the blob ``digest``. Raises what ``check`` raises; a file that cannot be read is not."""
@@ -40,7 +35,6 @@ class TrueSizes:
             if key not in self._known:
                 self._known[key] = self._has_digest(file, digest)
                 if self._known[key]:
-                    self._sizes[digest] = status.st_size
                     self._write()
             return self._known[key]
 
@@ -58,7 +52,6 @@ class TrueSizes:
         document = files.read_sealed(self._record)
         for text, (size, mtime_ns) in (document["sizes"] if document else {}).items():
             self._known[Digest.parse(text), size, mtime_ns] = True
-            self._sizes[Digest.parse(text)] = size
 
     def _write(self) -> None:
         sizes = {str(digest): [size, time] for (digest, size, time), is_right in self._known.items() if is_right}

@@ -171,10 +171,7 @@ def _fetch(context: SaveContext, blob: MissingBlob) -> None:
 def _copy(context: SaveContext, image: BundleImage, platform: PlatformImage) -> None:
     name = label(image, platform)
     context.begin_copy(copy_task_name(image, platform), name)
-    copy.copy(context.cache, context.copies, image, platform)
-    context.end_copy(
-        copy_task_name(image, platform), name, sum(blob.size for blob in context.cache.closure(platform.descriptor))
-    )
+    context.end_copy(copy_task_name(image, platform), name, copy.copy(context.cache, context.copies, image, platform))
 
 
 def _copy_from_registry(context: SaveContext, image: BundleImage, platform: PlatformImage) -> None:
