@@ -9,6 +9,7 @@ number of jobs, the order of arrival and the folder.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -72,7 +73,8 @@ def lay_out(
     images = (_image_files(cache, state, item) for item in saved)
     members = tuple(bundle_layout.members(state.index.read_bytes(), root_files, images, packed))
     layout = ArchiveLayout(int(time.timestamp()), members, delta is not None)
-    files.write_atomic(state.archive_layout, files.dump_json(layout.to_json()))
+    # In one line: there are thousands of members, and Python's fast encoder does not indent.
+    files.write_atomic(state.archive_layout, json.dumps(layout.to_json()).encode())
     files.write_atomic(state.sums, files.dump_json(_sums(state)))
 
 

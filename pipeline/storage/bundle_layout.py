@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from pipeline.core.bundle import DEFAULT_CACHE
 from pipeline.core.oci import Descriptor, Digest
@@ -31,34 +30,35 @@ def members(
     index: bytes, files: Mapping[str, bytes], images: Iterable[ImageFiles], blobs: Iterable[Descriptor]
 ) -> Iterator[Member]:
     """``index`` is the bundle's ``index.json``; ``files`` are further files in its root, by name."""
-    root = PurePosixPath(DEFAULT_CACHE)
-    known: set[PurePosixPath] = set()
+    root = DEFAULT_CACHE
+    known: set[str] = set()
 
-    def folders(path: PurePosixPath) -> Iterator[Member]:
-        for parent in [*reversed(path.parents), path][1:]:
-            if parent not in known:
-                known.add(parent)
-                yield Member(str(parent), mode=0o755)
+    def folders(path: str) -> Iterator[Member]:
+        if path not in known:
+            parent, _, _ = path.rpartition("/")
+            yield from folders(parent) if parent else ()
+            known.add(path)
+            yield Member(path, mode=0o755)
 
-    def layout(folder: PurePosixPath, index: bytes) -> Iterator[Member]:
+    def layout(folder: str, index: bytes) -> Iterator[Member]:
         yield from folders(folder)
-        yield _file(folder / LAYOUT_FILE, OCI_LAYOUT)
-        yield _file(folder / INDEX, index)
-        up = "../" * (len(folder.parts) - len(root.parts))
-        yield Member(str(folder / BLOBS), link=f"{up}{SHARE}", mode=0o777)
+        yield _file(f"{folder}/{LAYOUT_FILE}", OCI_LAYOUT)
+        yield _file(f"{folder}/{INDEX}", index)
+        up = "../" * (folder.count("/") - root.count("/"))
+        yield Member(f"{folder}/{BLOBS}", link=f"{up}{SHARE}", mode=0o777)
 
     yield from layout(root, index)
     for name, data in files.items():
-        yield _file(root / name, data)
+        yield _file(f"{root}/{name}", data)
     for image in images:
-        folder = root / IMAGES / image.folder
+        folder = f"{root}/{IMAGES}/{image.folder}"
         yield from layout(folder, image.index)
         for name, data in image.platforms.items():
-            yield from layout(folder / name, data)
+            yield from layout(f"{folder}/{name}", data)
     for blob in blobs:
-        folder = root / SHARE / blob.digest.algorithm
+        folder = f"{root}/{SHARE}/{blob.digest.algorithm}"
         yield from folders(folder)
-        yield Member(str(folder / blob.digest.hex), blob.size, blob.digest, media_type=blob.media_type, is_blob=True)
+        yield Member(f"{folder}/{blob.digest.hex}", blob.size, blob.digest, media_type=blob.media_type, is_blob=True)
 
 
 def in_order(closures: Iterable[Iterable[Descriptor]]) -> dict[Digest, Descriptor]:
@@ -70,5 +70,5 @@ def in_order(closures: Iterable[Iterable[Descriptor]]) -> dict[Digest, Descripto
     return found
 
 
-def _file(path: PurePosixPath, data: bytes) -> Member:
-    return Member(str(path), len(data), Digest.of(data))
+def _file(path: str, data: bytes) -> Member:
+    return Member(path, len(data), Digest.of(data))

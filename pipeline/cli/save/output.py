@@ -22,7 +22,6 @@ from pipeline.steps.images.chosen import ChosenImage
 from pipeline.storage import delta
 from pipeline.storage.image_lock import LockedImage, LockedPlatform
 from pipeline.ui import report, terminal
-from pipeline.ui.report import collect
 
 
 def announce(order: plan.Plan, needs: Sequence[plan.Need]) -> None:
@@ -142,6 +141,8 @@ def _left_out(context: SaveContext) -> tuple[int, int] | None:
 
 def write_report(run: Save, path: Path, *, planned: bool = False) -> None:
     """Write the report of the run, or of what it would do."""
+    from pipeline.ui.report import collect  # the records of a report take longer to load than those of a save
+
     context, result = run.context, run.result
     about = collect.Run(
         bundle=context.bundle,
