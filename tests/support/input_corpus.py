@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Score:
         return len(self.wrong) / self.sure if self.sure else 0.0
 
 
+@cache
 def answers() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = yaml.safe_load((CORPUS / "answers.yaml").read_text())
     return found

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from pipeline.core.errors import Cause
 from tests.support.run import ROOT
@@ -47,11 +49,17 @@ def message_of(call: ast.Call) -> str:
 
 
 @cache
+def nodes() -> dict[Path, list[ast.AST]]:
+    """All of the program's source."""
+    return {path: list(ast.walk(ast.parse(path.read_text()))) for path in sorted((ROOT / "pipeline").rglob("*.py"))}
+
+
+@cache
 def messages() -> dict[str, str]:
     """Every message in the program, by where it is made. Those whose words all come from elsewhere are left out."""
     found: dict[str, str] = {}
-    for path in sorted((ROOT / "pipeline").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, all_of_it in nodes().items():
+        for node in all_of_it:
             name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
             if isinstance(node, ast.Call) and node.args and MAKERS.fullmatch(name) and name not in PYTHONS:
                 text = message_of(node)
@@ -100,9 +108,8 @@ def test_nothing_else_is_there() -> None:
 
 
 def _literals() -> Iterator[str]:
-    for path in (ROOT / "pipeline").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
-                text = text_of(node)
-                if text != HOLE:
-                    yield text
+    for node in itertools.chain.from_iterable(nodes().values()):
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
+            text = text_of(node)
+            if text != HOLE:
+                yield text
