@@ -214,6 +214,7 @@ def _load(
         load.prove()
         if not dry_run:
             load.push()
+            load.read_back()
     if dry_run:
         plan = load.plan
         load.result.failures |= plan.damaged

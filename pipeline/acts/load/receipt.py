@@ -7,13 +7,25 @@ its manifest alone, and said to be.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pipeline.acts.load.tasks import LoadContext
+from pipeline.core.errors import InputError
 from pipeline.core.oci import INDEX_TYPES, MANIFEST_TYPES
 from pipeline.core.reference import Reference
 from pipeline.reader.contents import BundledImage
 from pipeline.storage import inventory
 from pipeline.storage.inventory import Inventory, InventoryMaker
+
+
+def named_before(path: Path, registry: str, targets: Mapping[Reference, BundledImage]) -> dict[Reference, BundledImage]:
+    """Those ``targets`` that the earlier receipt at ``path`` names, where it is one of this registry."""
+    try:
+        earlier = inventory.read(path)
+    except InputError:
+        return {}
+    named = set(earlier.images) if earlier.of == registry else set()
+    return {target: image for target, image in targets.items() if (str(target), image.descriptor.digest) in named}
 
 
 def receipt(context: LoadContext, targets: Mapping[Reference, BundledImage], registry: str) -> Inventory:

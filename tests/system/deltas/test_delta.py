@@ -70,6 +70,29 @@ def test_the_receipt_says_what_was_read_back(releases: Releases, fresh_registry:
     assert len(entry["repositories"]) == 4, "every image is built on it"
 
 
+def test_the_receipt_of_a_part_keeps_what_is_still_there(
+    releases: Releases, fresh_registry: RegistryFactory, work: Path
+) -> None:
+    target = fresh_registry()
+    receipt = first_loaded(releases, target, work)
+    whole = receipt.read_bytes()
+    gone, part = releases.first[0], releases.first[1]
+    asked = ("-only", f"*/{part.repository}")
+    result = load(work / "first.tar.gz", target.host, *asked)
+    assert result.code == 0 and receipt.read_bytes() == whole, result.stderr
+    target.delete_tag(gone.repository, gone.tag)
+    result = load(work / "first.tar.gz", target.host, *asked)
+    name = f"{target.host}/{gone.repository}:{gone.tag}"
+    assert f"{name} is not what {receipt.name} says any more, and leaves it" in result.stderr
+    left = {each["reference"] for each in json.loads(receipt.read_text())["images"]}
+    assert left == {each["reference"] for each in json.loads(whole)["images"]} - {name}
+    receipt.write_bytes(whole.replace(target.host.encode(), b"registry.example:5000"))
+    assert load(work / "first.tar.gz", target.host, *asked).code == 0
+    assert [each["reference"] for each in json.loads(receipt.read_text())["images"]] == [
+        f"{target.host}/{part.repository}:{part.tag}"
+    ]
+
+
 @pytest.mark.parametrize("base", ["lock", "archive"])
 def test_names_of_the_source_are_those_of_the_target_as_load_maps_them(
     base: str, releases: Releases, fresh_registry: RegistryFactory, work: Path
