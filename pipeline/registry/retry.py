@@ -68,7 +68,7 @@ class Attempts:
                 self.throttle.failed(registry, error.message)
                 pause = min(MAX_PAUSE, 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
                 if error.cause is Cause.RATE_LIMITED:
-                    self.throttle.hold(registry, pause * 4)
+                    self.throttle.hold(registry, pause * 4, error.cause)
                 if number > self._retries or isinstance(error, GivenUp):
                     raise
                 said = error.message if error.message.startswith(str(what)) else f"{what}: {error.message}"

@@ -150,7 +150,7 @@ class Session:
         if wait is not None:
             if wait > LONGEST_WAIT:
                 raise GivenUp(f"{said}; it asks to wait for {wait:.0f} s", cause)
-            self.attempts.throttle.hold(site.key, wait)
+            self.attempts.throttle.hold(site.key, wait, cause)
         raise Refused(said, cause, answer.status)
 
     def probe(self, site: Site, scope: str) -> None:

@@ -1,8 +1,8 @@
 """How much a registry can take right now: shared by all that ask it.
 
-A registry that says "too many requests" is left alone by all workers for a while (``hold``, ``wait``); other registries are
-not concerned. One that has answered nobody for ``PATIENCE`` seconds is given up for the rest of the run: a list of 2,000
-images must not wait 2,000 times for a registry that is down.
+A registry that says "too many requests", or when to come again, is left alone by all workers for a while (``hold``, ``wait``);
+other registries are not concerned. One that has answered nobody for ``PATIENCE`` seconds is given up for the rest of the run: a
+list of 2,000 images must not wait 2,000 times for a registry that is down.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Throttle:
             # Not all at once when it is over.
             self._interruption.sleep(pause + random.uniform(0, min(1.0, pause / 4)))
 
-    def hold(self, registry: str, seconds: float) -> None:
+    def hold(self, registry: str, seconds: float, why: Cause) -> None:
         """Nobody asks this registry for so long."""
         with self._lock:
             state = self._state(registry)
@@ -70,7 +70,7 @@ class Throttle:
             longer = end - max(state.not_before, time.monotonic())
             state.not_before = max(state.not_before, end)
         if longer > NOTABLE:
-            log.warning("%s: too many requests; asking nothing more of it for %.0f s", registry, seconds)
+            log.warning("%s: %s; asking nothing more of it for %.0f s", registry, why.value, seconds)
 
     def is_paused(self, registry: str) -> bool:
         with self._lock:

@@ -430,8 +430,8 @@ def test_a_throttle_holds_all_workers_of_one_registry_and_no_others() -> None:
     threads = [threading.Thread(target=work, args=(f"busy{n}", "busy.io")) for n in range(5)]
     threads += [threading.Thread(target=work, args=(f"other{n}", "other.io")) for n in range(5)]
     until = time.monotonic() + 0.4
-    throttle.hold("busy.io", 0.4)
-    throttle.hold("busy.io", 0.1)
+    throttle.hold("busy.io", 0.4, Cause.RATE_LIMITED)
+    throttle.hold("busy.io", 0.1, Cause.RATE_LIMITED)
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -455,7 +455,7 @@ def test_too_many_requests_hold_the_others_too_even_after_the_last_try(stand_in:
 def test_an_interruption_ends_the_waiting() -> None:
     interruption = Interruption()
     throttle = Throttle(interruption)
-    throttle.hold("r.io", 60)
+    throttle.hold("r.io", 60, Cause.RATE_LIMITED)
     threading.Timer(0.05, interruption.request, [signal.SIGINT]).start()
     with pytest.raises(Interrupted):
         throttle.wait("r.io")

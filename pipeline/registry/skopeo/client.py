@@ -207,7 +207,7 @@ class Skopeo:
                 # skopeo would obey without limit.
                 raise GivenUp(f"{Cause.RATE_LIMITED.value}: the registry asks to wait for {seconds:.0f} s", Cause.RATE_LIMITED)
             watch.postpone(seconds)
-            self.attempts.throttle.hold(registry, seconds)
+            self.attempts.throttle.hold(registry, seconds, Cause.RATE_LIMITED)
 
         words = Words(too_many)
         # For messages.Words, which drops the rest of it.

@@ -73,7 +73,7 @@ def test_what_counts_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_can_do_something_else_does_not_wait() -> None:
     interruption = Interruption()
     held = Throttle(interruption)
-    held.hold("r", 60)
+    held.hold("r", 60, Cause.RATE_LIMITED)
     assert held.is_paused("r")
     assert not held.is_paused("other")
     with pytest.raises(RegistryPaused):

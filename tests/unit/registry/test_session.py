@@ -131,6 +131,13 @@ def test_a_pause_that_is_too_long(kind: str) -> None:
         assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize(("status", "reason"), [(429, "too many requests"), (503, "server error")])
+def test_a_pause_is_said_with_its_reason(status: int, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    with Server(lambda request: (status, {"Retry-After": "2"}, b"")) as server, pytest.raises(RegistryError):
+        ask(server.host)
+    assert f"{server.host}: {reason}; asking nothing more of it for 2 s" in caplog.text
+
+
 @pytest.mark.parametrize(
     "headers",
     [
