@@ -69,7 +69,8 @@ class Case:
         return [member.digest for member in self.members if member.is_blob and member.digest]
 
     def write(self, destination: Path, codec: Codec = Codec.GZIP, **options: Any) -> list[Path]:
-        """Write the archive and give it its final names."""
+        """Write the archive, quickly unless a ``level`` is given, and give it its final names."""
+        options.setdefault("level", 1)
         volumes = write_archive(self.layout, self.source, destination, codec=codec, **options)
         names = volume_names(destination, len(volumes) if options.get("part_size") else None)
         for volume, name in zip(volumes, names, strict=True):
