@@ -16,8 +16,8 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pipeline.core.interruption import Interruption
@@ -59,8 +59,11 @@ class Wire:
 
     def receive(self, buffer: memoryview | bytearray) -> int:
         """What comes next, 0 where the other side has ended."""
-        with self._within(self.patience):
+        self._set_limit(self.patience)
+        try:
             return self.socket.recv_into(buffer)
+        except BlockingIOError as error:
+            raise TimeoutError("timed out") from error
 
     def fill(self, buffer: memoryview) -> int:
         """Fill ``buffer``, or what comes within ``PIECE_TIME``, but at least a byte; 0 where the other side has ended."""
@@ -68,31 +71,28 @@ class Wire:
             return self.receive(buffer)
         until = time.monotonic() + self.patience
         while True:
+            self._set_limit(PIECE_TIME)
             try:
-                with self._within(PIECE_TIME):
-                    return self.socket.recv_into(buffer, 0, socket.MSG_WAITALL)
-            except TimeoutError:
-                if time.monotonic() >= min(until, self.deadline):
-                    raise
+                return self.socket.recv_into(buffer, 0, socket.MSG_WAITALL)
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise TimeoutError("timed out") from error
 
-    @contextmanager
-    def _within(self, limit: float) -> Iterator[None]:
-        """So many seconds for a call of the socket, and no longer than until the deadline."""
+    def _set_limit(self, seconds: float) -> None:
+        """For the next call of the socket: so long, and no longer than until the deadline."""
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer takes too long")
-        limit = min(left, limit)
-        if not self._is_plain:
-            self.socket.settimeout(limit)
-        elif limit != self._limit:
-            self._limit = limit
+        limit = min(left, seconds)
+        if limit == self._limit:
+            return
+        self._limit = limit
+        if self._is_plain:
             value = struct.pack("ll", int(limit), int(limit % 1 * 1e6) or 1)  # nothing at all would be no limit
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
-        try:
-            yield
-        except BlockingIOError as error:
-            raise TimeoutError("timed out") from error
+        else:
+            self.socket.settimeout(limit)
 
     def shut(self) -> None:
         """End the conversation, from any thread: whoever waits for a byte gets an error at once."""
@@ -103,6 +103,7 @@ class Wire:
     def is_stale(self) -> bool:
         """Whether the other side has closed, or has said something unasked."""
         if not self._is_plain:
+            self._limit = 0.0
             self.socket.settimeout(0)
         try:
             return socket.socket.recv(self.socket, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) is not None
@@ -114,8 +115,11 @@ class Wire:
     # For http.client
 
     def sendall(self, data: bytes) -> None:
-        with self._within(self.patience):
+        self._set_limit(self.patience)
+        try:
             self.socket.sendall(data)
+        except BlockingIOError as error:
+            raise TimeoutError("timed out") from error
 
     def makefile(self, mode: str) -> io.BufferedReader:
         assert mode == "rb"
