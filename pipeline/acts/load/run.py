@@ -11,7 +11,7 @@ import json
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -23,10 +23,11 @@ from pipeline.acts.load.options import LoadOptions, LoadPlan, LoadResult
 from pipeline.acts.load.receipt import named_before, receipt
 from pipeline.acts.load.tasks import LoadContext
 from pipeline.core import disk, files, image_list
-from pipeline.core.errors import ArchiveError, ContentError, InputError, UsageError
+from pipeline.core.errors import ArchiveError, ContentError, InputError, RegistryError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
+from pipeline.core.parallel import in_parallel
 from pipeline.core.reference import Reference, matches
 from pipeline.reader import unpack
 from pipeline.reader.contents import BundledImage, Contents, open_contents
@@ -76,7 +77,7 @@ class Load:
         refuse_other_registry(self.context.blob_source.contents, self.options.registry, self.options.source)
         self._targets = self._choose_targets()
         self._asked = frozenset(self._targets)
-        self._named_before: Mapping[Reference, BundledImage] = {}
+        self._kept: dict[Reference, BundledImage] = {}
 
     def _demand_slip(self, allowed: Path) -> None:
         """Before anything is asked or sent, and of the very files that are open. Raises ArchiveError."""
@@ -146,24 +147,29 @@ class Load:
     def read_back(self) -> None:
         """What an earlier receipt names and this load was not asked for: so the receipt of a part does not replace that of all.
 
-        What cannot be asked for is left out, as what is not there any more.
+        A HEAD each. What cannot be asked for is left out, as what is not there any more.
         """
         if not self.result.loaded or self.options.receipt is None:
             return
         others = {self._target(image): image for image in self.context.blob_source.contents.bundled}
         others = {target: image for target, image in others.items() if target not in self._asked}
-        self._named_before = named_before(self.options.receipt, self.options.registry, others)
-        if self._named_before:
-            self.context.tracker.begin("checking", len(self._named_before), 0, "check")
-            self._run(load_tasks.check_tasks(self.context, self._named_before))
-            self.context.tracker.end()
-        for target in self._named_before.keys() - self.context.there:
-            log.warning("%s is not what %s says any more, and leaves it", target, self.options.receipt.name)
+        named = named_before(self.options.receipt, self.options.registry, others)
+
+        def is_there(target: Reference) -> bool:
+            with suppress(RegistryError):
+                return self._distribution.digest_of(target) == named[target].descriptor.digest
+            return False
+
+        for target, is_kept in zip(named, in_parallel(is_there, list(named), self.options.jobs), strict=True):
+            if is_kept:
+                self._kept[target] = named[target]
+            else:
+                log.warning("%s is not what %s says any more, and leaves it", target, self.options.receipt.name)
 
     def finish(self) -> None:
         """Write the receipt and the failed list, and remove what was unpacked once nothing needs it."""
         if self.result.loaded and self.options.receipt is not None:
-            found = receipt(self.context, {**self._targets, **self._named_before}, self.options.registry)
+            found = receipt(self.context, self._targets, self._kept, self.options.registry)
             inventory.write(self.options.receipt, found)
             if self.options.sign is not None:
                 signature = ssh_signature.sign(inventory.dump(found), self.options.sign, ssh_signature.RECEIPT)
