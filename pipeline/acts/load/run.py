@@ -23,7 +23,7 @@ from pipeline.acts.load.options import LoadOptions, LoadPlan, LoadResult
 from pipeline.acts.load.receipt import named_before, receipt
 from pipeline.acts.load.tasks import LoadContext
 from pipeline.core import disk, files, image_list
-from pipeline.core.errors import ArchiveError, ContentError, InputError, RegistryError, UsageError
+from pipeline.core.errors import ArchiveError, ContentError, ImageError, InputError, UsageError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import Digest
@@ -151,12 +151,12 @@ class Load:
         """
         if not self.result.loaded or self.options.receipt is None:
             return
-        others = {self._target(image): image for image in self.context.blob_source.contents.bundled}
-        others = {target: image for target, image in others.items() if target not in self._asked}
-        named = named_before(self.options.receipt, self.options.registry, others)
+        bundled = self.context.blob_source.contents.bundled
+        others = {target: image for image in bundled if (target := self._target(image)) not in self._asked}
+        named = named_before(self.options.receipt, self.options.registry, others) if others else {}
 
         def is_there(target: Reference) -> bool:
-            with suppress(RegistryError):
+            with suppress(ImageError):
                 return self._distribution.digest_of(target) == named[target].descriptor.digest
             return False
 
