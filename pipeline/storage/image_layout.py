@@ -50,13 +50,13 @@ def write_image(folder: Path, descriptor: dict[str, Any], share: Path) -> None:
     (temporary / LAYOUT_FILE).write_bytes(OCI_LAYOUT)
     link(temporary / BLOBS, os.path.relpath(share, folder))
     (temporary / INDEX).write_bytes(layout_index([descriptor]))
-    try:
+    if not folder.exists():
         temporary.rename(folder)
-    except OSError:  # there is one
-        old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
-        folder.rename(old)
-        temporary.rename(folder)
-        files.remove(old)
+        return
+    old = files.temporary_beside(folder.with_name(f"old-{folder.name}"))
+    folder.rename(old)
+    temporary.rename(folder)
+    files.remove(old)
 
 
 def fresh_folder(path: Path) -> Path:
