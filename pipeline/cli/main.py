@@ -23,7 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(20_000, 20, 20)
     arguments = sys.argv[1:]
     works = " ".join(arguments).startswith(WORKS)
-    return streams.guarded(lambda: _run_to_the_end(arguments), is_output_the_product=not works)
+    try:
+        return streams.guarded(lambda: _run_to_the_end(arguments), is_output_the_product=not works)
+    finally:
+        # The end of the process frees all there is: to look for garbage first would take as long as its start.
+        gc.freeze()
 
 
 def _run_to_the_end(arguments: list[str]) -> int:
