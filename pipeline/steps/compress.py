@@ -21,6 +21,7 @@ from pipeline.core.bundle import Bundle, Compression, Output
 from pipeline.core.errors import DamagedBlobsError
 from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
+from pipeline.core.oci import Digest
 from pipeline.storage import bundle_info
 from pipeline.storage.archive import ArchiveLayout, Codec, Member, temporary_files, volume_names, write_archive
 from pipeline.storage.bundle_state import BundleState
@@ -138,18 +139,21 @@ def _folder(
         elif path is not None and member.link:
             _link(path, member.link)
 
-    def take(member: Member) -> bool:
-        interruption.check()
-        intact = _take(cache, source(member), _place(target, layout, member), member, interruption.check)
-        progress(member.size)
-        return intact
+    def take_all(waiting: Iterator[Member]) -> set[Digest]:
+        damaged = set()
+        for member in waiting:
+            assert member.digest is not None, "those without were made above"
+            interruption.check()
+            if not _take(cache, source(member), _place(target, layout, member), member, interruption.check):
+                damaged.add(member.digest)
+            progress(member.size)
+        return damaged
 
     members = [member for member in layout.members if member.digest is not None]
     with ThreadPoolExecutor(2) as pool:
-        intact = list(pool.map(take, members))
-    damaged = [str(member.digest) for member, good in zip(members, intact, strict=True) if not good]
+        damaged = set().union(*pool.map(take_all, (iter(members),) * 2))  # both take from one
     if damaged:
-        raise DamagedBlobsError(list(dict.fromkeys(damaged)))
+        raise DamagedBlobsError(list(dict.fromkeys(str(each.digest) for each in members if each.digest in damaged)))
     contents = _contents(layout, members, target, source)
     if target is None:
         return Packed((), contents)
@@ -163,8 +167,8 @@ def _take(cache: Cache, source: Path, target: Path | None, member: Member, check
     assert member.digest is not None
     try:
         if target is None or _hard_link(source, target):
-            if member.is_blob and cache.is_as_it_arrived(member.digest):
-                return source.stat().st_size == member.size
+            if member.is_blob and (arrived := cache.arrived_size(member.digest)) is not None:
+                return arrived == member.size
             with source.open("rb") as file:
                 found, size = files.hash_file(file, member.digest.algorithm, check)
         else:

@@ -8,7 +8,6 @@ number of jobs, the order of arrival and the folder.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pipeline.core import files, oci
 from pipeline.core.bundle import Bundle, BundleImage
 from pipeline.core.errors import ContentError
 from pipeline.core.oci import Descriptor, Digest, Manifest
+from pipeline.core.reference import Reference
 from pipeline.reader import listing
 from pipeline.reader.contents import Contents
 from pipeline.reader.listing import look_at
@@ -50,9 +50,14 @@ def lay_out(
     """
     listed = [item for item in saved if not item.is_referrer]
     entries = [image_entry(state, item.image) for item in saved]
-    time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, listed)
+    manifests = {
+        (item.image.reference, platform.slug): platform_entry(cache, item.image, platform)
+        for item in listed
+        for platform in item.choice.platforms
+    }
+    time = datetime.fromtimestamp(epoch, timezone.utc) if epoch is not None else _newest(cache, manifests.values())
     blobs = bundle_layout.in_order(cache.closure(entry) for entry in entries)
-    images_list = _images_list(cache, listed, time)
+    images_list = _images_list(listed, manifests, time)
     delta = _delta(cache, base, blobs, images_list) if base is not None else None
     files.write_if_changed(state.index, layout_index([entry.to_json() for entry in entries]))
     files.write_if_changed(state.images_list, files.dump_json(images_list))
@@ -62,7 +67,7 @@ def lay_out(
     else:
         files.remove(state.delta)
     list_file = state.images_list if delta is None else state.delta
-    found = look_at(Contents(_LaidOut(cache, state, delta)))
+    found = look_at(Contents(_LaidOut(cache, state, blobs, delta), parse=cache.parse))
     files.write_if_changed(state.listing, listing.dump(found))
     root_files = {
         list_file.name: list_file.read_bytes(),
@@ -83,18 +88,16 @@ class _LaidOut:
 
     kind = "dir"
 
-    def __init__(self, cache: Cache, state: BundleState, delta: Delta | None) -> None:
+    def __init__(self, cache: Cache, state: BundleState, blobs: Mapping[Digest, Descriptor], delta: Delta | None) -> None:
         self.place = str(state.folder)
         self._cache = cache
         self._state = state
+        self._blobs = blobs
         self._delta = delta
 
     def size(self, digest: Digest) -> int | None:
-        if self._delta is not None and digest in self._delta.absent:
-            return None
-        with contextlib.suppress(OSError):
-            return self._cache.blob(digest).stat().st_size
-        return None
+        is_absent = digest not in self._blobs or (self._delta is not None and digest in self._delta.absent)
+        return None if is_absent else self._blobs[digest].size
 
     def open_blob(self, digest: Digest, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         data = self._cache.read(digest)  # a manifest or a config
@@ -148,7 +151,9 @@ def platform_entry(cache: Cache, image: BundleImage, platform: PlatformImage) ->
     return entry
 
 
-def _images_list(cache: Cache, saved: Sequence[ChosenImage], time: datetime) -> dict[str, Any]:
+def _images_list(
+    saved: Sequence[ChosenImage], manifests: Mapping[tuple[Reference, str], Descriptor], time: datetime
+) -> dict[str, Any]:
     """``saved-images-list.json``, in the shape that existing loaders of this format read. They fail on attestations, which are
     in the index all the same.
     """
@@ -159,7 +164,7 @@ def _images_list(cache: Cache, saved: Sequence[ChosenImage], time: datetime) -> 
                 "Tag": item.image.reference.tag_or_digest,
                 "ArchList": list(dict.fromkeys(p.platform.architecture for p in item.choice.platforms if p.platform.is_known)),
                 "Images": [
-                    _listed(cache, item.image, platform)
+                    _listed(item.image, platform, manifests[item.image.reference, platform.slug])
                     for platform in item.choice.platforms
                     if not platform.descriptor.is_attestation
                 ],
@@ -171,9 +176,9 @@ def _images_list(cache: Cache, saved: Sequence[ChosenImage], time: datetime) -> 
     }
 
 
-def _listed(cache: Cache, image: BundleImage, platform: PlatformImage) -> dict[str, str]:
+def _listed(image: BundleImage, platform: PlatformImage, manifest: Descriptor) -> dict[str, str]:
     return {
-        "Digest": str(platform_entry(cache, image, platform).digest),
+        "Digest": str(manifest.digest),
         "Arch": platform.platform.architecture,
         "OS": platform.platform.os,
         "OsVersion": platform.platform.os_version,
@@ -182,17 +187,16 @@ def _listed(cache: Cache, image: BundleImage, platform: PlatformImage) -> dict[s
     }
 
 
-def _newest(cache: Cache, saved: Sequence[ChosenImage]) -> datetime:
+def _newest(cache: Cache, manifests: Iterable[Descriptor]) -> datetime:
     """The newest time at which an image says it was made: the same for the same images, whenever they are saved."""
     now = datetime.now(timezone.utc)
     times = [EARLIEST]
-    for item in saved:
-        for platform in item.choice.platforms:
-            manifest = cache.parse(platform_entry(cache, item.image, platform).digest)
-            if isinstance(manifest, Manifest) and manifest.config.media_type in oci.IMAGE_CONFIG_TYPES:
-                created = _parse_time(oci.load_json(cache.read(manifest.config.digest)).get("created"))
-                if created is not None and EARLIEST < created < now:
-                    times.append(created)
+    for entry in manifests:
+        manifest = cache.parse(entry.digest)
+        if isinstance(manifest, Manifest) and manifest.config.media_type in oci.IMAGE_CONFIG_TYPES:
+            created = _parse_time(oci.load_json(cache.read(manifest.config.digest)).get("created"))
+            if created is not None and EARLIEST < created < now:
+                times.append(created)
     return max(times)
 
 

@@ -107,12 +107,13 @@ class Cache:
         """Remember, for this run, that the blob was hashed while it was written."""
         self._arrived[digest] = _identity(self.blob(digest).stat())
 
-    def is_as_it_arrived(self, digest: Digest) -> bool:
-        """Whether this run hashed the blob while it wrote it, and nobody has written to it since."""
+    def arrived_size(self, digest: Digest) -> int | None:
+        """Bytes of a blob that this run hashed while it wrote it, and that nobody has written to since; None of any other."""
         try:
-            return digest in self._arrived and self._arrived[digest] == _identity(self.blob(digest).stat())
+            status = self.blob(digest).stat() if digest in self._arrived else None
         except OSError:
-            return False
+            return None
+        return status.st_size if status is not None and self._arrived[digest] == _identity(status) else None
 
     def sized(self, descriptor: Descriptor) -> Descriptor:
         """``descriptor`` with the size that the blob has, where it is here and has another one."""

@@ -83,17 +83,17 @@ def make_plan(cache: Cache, chosen: Sequence[ChosenImage]) -> Plan:
             platforms += len(item.closures)
     total = sum(blob.size for blob in blobs.values())
     size = sum(blobs[digest].size * count for digest, count in uses.items())
-    here = sum(_here(cache, blob) for blob in blobs.values())
+    arrived = [cache.has(blob) for blob in blobs.values()]
     images = sum(not item.is_referrer for item in chosen)
     return Plan(
         images=images,
         platforms=platforms,
         blobs=len(blobs) + len(indexes_of(chosen)),
         total=total,
-        here=here,
+        here=sum(blob.size if is_here else _begun(cache, blob) for blob, is_here in zip(blobs.values(), arrived, strict=True)),
         shared=size - total,
         referrers=referrers,
-        missing=sum(not cache.has(blob) for blob in blobs.values()),
+        missing=arrived.count(False),
     )
 
 
@@ -132,10 +132,8 @@ def impossible_blobs(cache: Cache, chosen: Sequence[ChosenImage]) -> Mapping[Dig
     }
 
 
-def _here(cache: Cache, blob: Descriptor) -> int:
-    """Bytes of a blob that need not be fetched: all, or those that came before an earlier fetch was broken off."""
-    if cache.has(blob):
-        return blob.size
+def _begun(cache: Cache, blob: Descriptor) -> int:
+    """Bytes of a blob that need not be fetched, as they came before an earlier fetch was broken off."""
     try:
         return min(cache.partial(blob.digest).stat().st_size, blob.size)
     except OSError:

@@ -261,8 +261,8 @@ class Save:
     def _pack_once(self) -> tuple[str, ...]:
         """Run act 3. Digests of the blobs that turned out to be damaged. Raises whatever else stopped it."""
         name = self._bundle.name
-        figures = plan.make_plan(self.context.cache, self.result.saved)
-        self.context.tracker.begin("packing", 0, figures.total, "pack")
+        total = sum(blob.size for blob in plan.distinct_blobs(self.result.saved).values())
+        self.context.tracker.begin("packing", 0, total, "pack")
         results = self._run(pack_tasks.pack_tasks(self.context, self.result.saved))
         self.result.repacked = results[f"compress:{name}"].status is Status.DONE
         for task in (f"{kind}:{name}" for kind in pack_tasks.ACT_3 if f"{kind}:{name}" in results):

@@ -63,9 +63,14 @@ class PlatformEntry:
 class Contents:
     """The images of a source, and their blobs."""
 
-    def __init__(self, store: Store, check: Callable[[], None] = walk.no_check) -> None:
-        """``check`` is called all along a walk through indexes, and ends it by raising. Raises ArchiveError where no image
-        can be made out.
+    def __init__(
+        self,
+        store: Store,
+        check: Callable[[], None] = walk.no_check,
+        parse: Callable[[Digest], Manifest | Index] | None = None,
+    ) -> None:
+        """``check`` is called all along a walk through indexes, and ends it by raising. ``parse`` serves whoever has parsed
+        what is in the store. Raises ArchiveError where no image can be made out.
         """
         self.store = store
         self.check = check
@@ -78,7 +83,7 @@ class Contents:
         """Entries that do not name an image, in words."""
         if not self.bundled and not self.problems:
             raise ArchiveError(f"{store.place} holds no image")
-        self.parse = ParsedManifests(self._parse)
+        self.parse = parse or ParsedManifests(self._parse)
         self._known_size = lru_cache(maxsize=None)(self.size)
 
     @property
