@@ -1,8 +1,8 @@
 """Copies by skopeo from the shared blobs to a temporary layout, which prove that it can read the images.
 
-A skopeo takes 15 ms of processor to start and 4 ms an image, so copies are joined: whoever comes while one waits, or within
-``GATHER`` of the last start while blobs still arrive, is in the next one, a ``copy --all`` of an index that lists their
-manifests. Where that fails, each is copied alone, so that the one that cannot be read is known from the others.
+A skopeo takes 15 ms of processor to start and 2 ms an image, so copies are joined: while blobs still arrive, until ``ENOUGH``
+of them wait or ``GATHER`` has passed since the last start. They are a ``copy --all`` of an index that lists their manifests.
+Where that fails, each is copied alone, so that the one that cannot be read is known from the others.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from pipeline.registry.skopeo.client import Skopeo
 from pipeline.storage.cache import SHARE, Cache
 from pipeline.storage.image_layout import BLOBS, INDEX, fresh_folder, layout_index
 
-GATHER = 0.3
+GATHER = 1.0
 """Seconds from one start of skopeo to the next, as long as there is something else to do."""
+ENOUGH = 20
+"""Images that are worth a start of their own."""
 POLL = 0.2
 """Seconds between two looks at whether the run is to stop."""
 
@@ -52,7 +54,11 @@ class LayoutCopies:
         self._cache = cache
         self._skopeo = skopeo
         self._interruption = interruption
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._settled = threading.Condition(lock)
+        """Of what those wait for who do not run skopeo."""
+        self._gathered = threading.Condition(lock)
+        """Of what the one waits for who is about to."""
         self._waiting: list[_Wanted] = []
         self._is_led = False
         self._arriving = 0
@@ -61,15 +67,15 @@ class LayoutCopies:
     @contextlib.contextmanager
     def blob_arrives(self) -> Iterator[None]:
         """While a blob is fetched, which may be the last that another image needs."""
-        with self._changed:
+        with self._gathered:
             self._arriving += 1
         try:
             yield
         finally:
-            with self._changed:
+            with self._gathered:
                 self._arriving -= 1
-                if not self._arriving:  # nobody waits for less, and hundreds arrive while dozens wait
-                    self._changed.notify_all()
+                if not self._arriving:
+                    self._gathered.notify()
 
     def prove(self, target: Path, manifest: Manifest, descriptor: Descriptor) -> None:
         """Have skopeo copy an image whose blobs are all here. Raises ContentError where it cannot.
@@ -80,10 +86,12 @@ class LayoutCopies:
             self._prove_alone(target, manifest, descriptor)
 
     def _is_proved_with_others(self, mine: _Wanted) -> bool:
-        with self._changed:
+        with self._settled:
             self._waiting.append(mine)
+            if len(self._waiting) >= ENOUGH:
+                self._gathered.notify()
             while self._is_led and not mine.is_settled:
-                self._changed.wait(POLL)
+                self._settled.wait(POLL)
                 self._interruption.check()
             if mine.is_settled:
                 return mine.is_proved
@@ -94,17 +102,17 @@ class LayoutCopies:
             joined = self._gather()
             is_proved = len(joined) > 1 and self._prove_together(joined)
         finally:
-            with self._changed:
+            with self._settled:
                 for each in joined:
                     each.is_settled, each.is_proved = True, is_proved
                 self._is_led = False
-                self._changed.notify_all()
+                self._settled.notify_all()
         return is_proved
 
     def _gather(self) -> Sequence[_Wanted]:
-        with self._changed:
-            while self._arriving and (left := self._started + GATHER - time.monotonic()) > 0:
-                self._changed.wait(left)
+        with self._gathered:
+            while self._arriving and len(self._waiting) < ENOUGH and (left := self._started + GATHER - time.monotonic()) > 0:
+                self._gathered.wait(min(left, POLL))
                 self._interruption.check()
             self._started = time.monotonic()
             joined, self._waiting = self._waiting, []
