@@ -16,10 +16,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from pipeline.core import files
 from pipeline.core.amounts import bytes_text
@@ -43,6 +45,8 @@ PROGRESS = 1024 * 1024
 """Bytes after which an attempt that broke off is no failure: it is gone on with at once, and costs none of ``-retry``."""
 MAX_SOURCES = 4
 """Repositories that are asked for one blob."""
+
+_own = threading.local()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,7 @@ class Fetch:
         with self._distribution.open_blob(source, self._digest, offset=self.size) as stream:
             if stream.offset != self.size:
                 self._partial.begin_anew()
-            buffer = memoryview(bytearray(min(CHUNK, stream.length or CHUNK)))
+            buffer = _buffer()
             while count := stream.readinto(buffer):
                 if max(self.size + count, stream.total or 0) > self._stated + MARGIN:
                     self._partial.begin_anew()
@@ -167,6 +171,15 @@ def _joined(failures: Mapping[Reference, RegistryError | ContentError]) -> Regis
     if isinstance(first, RegistryError):
         return RegistryError(f"{first.message}; also asked: {others}", first.cause, tip=first.tip)
     return ContentError(f"{first.message}; also asked: {others}", tip=first.tip)
+
+
+def _buffer() -> memoryview:
+    """``CHUNK`` bytes, those of the thread: to take and clear new ones for each of thousands of small blobs takes longer than
+    to fetch them.
+    """
+    if not hasattr(_own, "buffer"):
+        _own.buffer = memoryview(bytearray(CHUNK))
+    return cast(memoryview, _own.buffer)
 
 
 class _PartialFile:
@@ -190,8 +203,10 @@ class _PartialFile:
 
     def read(self, interruption: Interruption) -> None:
         """Hash what an earlier run left: its hash ended with it."""
-        buffer = memoryview(bytearray(min(CHUNK, os.fstat(self._fd).st_size)))
-        while buffer and (count := os.readv(self._fd, [buffer])):
+        if not os.fstat(self._fd).st_size:
+            return
+        buffer = _buffer()
+        while count := os.readv(self._fd, [buffer]):
             interruption.check()
             self._hasher.update(buffer[:count])
             self.size += count
