@@ -17,7 +17,7 @@ import time
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import HTTPException, IncompleteRead
 from io import DEFAULT_BUFFER_SIZE
 from types import TracebackType
 
@@ -26,7 +26,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.log import log
 from pipeline.core.oci import MAX_MANIFEST_SIZE
 from pipeline.core.redact import redact
-from pipeline.registry.http.connections import AGENT, Connection, Pool, connect
+from pipeline.registry.http.connections import AGENT, Connection, Pool, RawResponse, connect
 from pipeline.registry.http.message import Answer, Body, Url
 from pipeline.registry.http.wire import PIECE_TIME, Resolver
 
@@ -47,9 +47,9 @@ _SPOILT = (ConnectionError, ssl.SSLEOFError, HTTPException)
 class Response:
     """An answer whose body has not been read. A context manager: leaving it early gives its connection up."""
 
-    def __init__(self, response: HTTPResponse, line: Connection, host: str, stack: ExitStack) -> None:
+    def __init__(self, response: RawResponse, line: Connection, host: str, stack: ExitStack) -> None:
         self.status = response.status
-        self.headers = _joined(response.headers.items())
+        self.headers = response.headers
         self.length = response.length
         """Bytes of the body, None where that is not stated."""
         self._left = response.length
@@ -218,12 +218,3 @@ class Http:
 def _close_all(pools: dict[tuple[str, str, int, int], Pool]) -> None:
     for pool in pools.values():
         pool.close()
-
-
-def _joined(items: list[tuple[str, str]]) -> dict[str, str]:
-    """One value for each name: lines of one header are joined (RFC 9110, section 5.3)."""
-    joined: dict[str, str] = {}
-    for name, value in items:
-        key = name.lower()
-        joined[key] = f"{joined[key]}, {value}" if key in joined else value
-    return joined

@@ -63,7 +63,7 @@ class Plug(NamedTuple):
     """The one that is asked for everything, with the host in the address; None for the host itself, or a tunnel to it."""
 
 
-class _Response(http.client.HTTPResponse):
+class RawResponse(http.client.HTTPResponse):
     """One whose header is read here: the parser of mail that ``http.client`` uses takes longer than a small blob."""
 
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class _Response(http.client.HTTPResponse):
         self.code = self.status = status
         self.reason = reason.strip()
         self.version = 11 if version.startswith("HTTP/1.") and version != "HTTP/1.0" else 10
-        self.headers = self.msg = _read_fields(self.fp)
+        self.headers: Mapping[str, str] = _read_fields(self.fp)  # type: ignore[assignment]  # only asked by name
         self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         self.chunk_left = None
         self.will_close = self._check_close()  # type: ignore[attr-defined]
@@ -91,9 +91,12 @@ class _Response(http.client.HTTPResponse):
             self.will_close = True
 
 
-def _read_fields(file: BinaryIO) -> http.client.HTTPMessage:
-    """The fields of a header, and the empty line after them. Raises HTTPException for one without end."""
-    message = http.client.HTTPMessage()
+def _read_fields(file: BinaryIO) -> dict[str, str]:
+    """The fields of a header by name, in small letters; lines of one field are joined (RFC 9110, section 5.3).
+
+    Reads the empty line after them, too. Raises HTTPException for a header without end.
+    """
+    fields: dict[str, str] = {}
     name = ""
     for _ in range(MAX_FIELDS):
         line = file.readline(MAX_LINE + 1)
@@ -101,13 +104,14 @@ def _read_fields(file: BinaryIO) -> http.client.HTTPMessage:
             raise http.client.LineTooLong("header line")
         text = line.decode("iso-8859-1").strip()
         if not text:
-            return message
+            return fields
         if line[:1] in b" \t" and name:  # a value goes on (section 5.2)
-            message.replace_header(name, f"{message.get_all(name, [''])[-1]} {text}")
+            fields[name] = f"{fields.get(name, '')} {text}"
             continue
         name, colon, value = text.partition(":")
+        name = name.lower()
         if colon and name:
-            message[name] = value.strip()
+            fields[name] = f"{fields[name]}, {value.strip()}" if name in fields else value.strip()
     raise http.client.HTTPException(f"more than {MAX_FIELDS} header fields")
 
 
@@ -121,13 +125,11 @@ class Connection:
         self.used = time.monotonic()
         self._interruption = interruption
         self._http = http.client.HTTPConnection("host")
-        self._http.response_class = _Response
+        self._http.response_class = RawResponse
         # With a socket it does not connect; Wire has all that it asks of one.
         self._http.sock = self.wire
 
-    def request(
-        self, method: str, url: Url, headers: Mapping[str, str], body: Body, patience: float
-    ) -> http.client.HTTPResponse:
+    def request(self, method: str, url: Url, headers: Mapping[str, str], body: Body, patience: float) -> RawResponse:
         """Send a request; the head of the response, which must come within ``patience`` seconds from then on."""
         self.is_good = False
         more = {"Host": url.authority, "Accept-Encoding": "identity"}
@@ -146,7 +148,9 @@ class Connection:
             if not body:
                 raise
         self.wire.deadline = min(self.wire.deadline, time.monotonic() + patience)
-        return self._http.getresponse()
+        response = self._http.getresponse()
+        assert isinstance(response, RawResponse), "that is its response_class"
+        return response
 
     def close(self) -> None:
         self._http.close()
