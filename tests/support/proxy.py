@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
+
+from tests.support.http_server import HttpHandler, HttpServer
 
 CHUNK = 16 * 1024
 """Bytes passed on at once."""
@@ -159,12 +160,11 @@ class FaultProxy:
         self._seen: list[Seen] = []
         self._released = threading.Event()
         self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fault proxy")
-        self._thread.start()
+        self._server.start()
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return self._server.host
 
     def __enter__(self) -> FaultProxy:
         return self
@@ -175,9 +175,7 @@ class FaultProxy:
     def close(self) -> None:
         """Stop: stalls end, connections break, threads are gone when this returns. May be called twice."""
         self._released.set()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+        self._server.stop()
         self._server.disconnect()
         self._server.server_close()
 
@@ -246,7 +244,7 @@ class FaultProxy:
             self._changed.notify_all()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(HttpServer):
     """Keeps its connections in hand, so that closing can break them, and waits for its threads."""
 
     daemon_threads = False
@@ -257,7 +255,7 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._to_reset: set[socket.socket] = set()
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -289,20 +287,15 @@ class _Server(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients go away when they are killed or disappointed: that is what the tests are for."""
-
 
 class _Broken(Exception):
     """The connection to the client is to be given up."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(HttpHandler):
     """One client connection, and one connection to the registry for as long as it lasts."""
 
-    protocol_version = "HTTP/1.1"
     server: _Server
-    disable_nagle_algorithm = True
 
     def setup(self) -> None:
         super().setup()
@@ -312,9 +305,6 @@ class _Handler(BaseHTTPRequestHandler):
         self._upstream.close()
         with contextlib.suppress(OSError):
             super().finish()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: ``FaultProxy.requests`` has it."""
 
     def _serve(self) -> None:
         path = self.path.partition("?")[0]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from tests.support.http_server import HttpHandler, HttpServer
 from tests.support.images import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -31,22 +30,19 @@ class HostileRegistry:
         self.paths: list[str] = []
         self.sent = 0
         """Bytes of endless bodies."""
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.registry = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._server.start()
 
     def __enter__(self) -> HostileRegistry:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return self._server.host
 
     def blob(self, data: bytes, media_type: str = OCI_LAYER, **more: Any) -> dict[str, Any]:
         """Serve a blob; its descriptor."""
@@ -81,19 +77,12 @@ class HostileRegistry:
         self.answers[path] = (status, "application/json", body)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(HttpServer):
     registry: HostileRegistry
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients go away."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(HttpHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None: ...
 
     def do_GET(self) -> None:
         self.server.registry.paths.append(self.path)

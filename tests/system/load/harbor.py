@@ -10,13 +10,13 @@ import base64
 import http.client
 import json
 import ssl
-import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.http_server import HttpHandler, HttpServer
 
 USER, PASSWORD = "robot$loader", "Secret-1:2"
 
@@ -41,18 +41,17 @@ class Harbor:
         """Statuses to answer the next requests to the API with."""
         self.may_create = True
         self._scheme = "https" if tls else "http"
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.harbor = self
         if tls:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*tls)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._server.start()
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return self._server.host
 
     @property
     def url(self) -> str:
@@ -68,21 +67,15 @@ class Harbor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(HttpServer):
     harbor: Harbor
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(HttpHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None: ...
 
     def _handle(self) -> None:
         body = self._body()

@@ -8,12 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.http_server import HttpHandler, HttpServer
 from tests.support.images import OCI_INDEX, Content, Image, Index
 from tests.support.registry import PASSWORD, USER
 
@@ -39,22 +38,19 @@ class ApiRegistry:
         self.log: list[tuple[str, str, str]] = []
         self._manifests: dict[str, Content] = {}
         self._blobs: dict[str, bytes] = {}
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.registry = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._server.start()
 
     def __enter__(self) -> ApiRegistry:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return self._server.host
 
     def name(self, tag: str) -> str:
         return f"{self.host}/{REPOSITORY}:{tag}"
@@ -125,19 +121,12 @@ class ApiRegistry:
         return 401, {}, json.dumps({"errors": [{"message": "who are you?"}]}).encode()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(HttpServer):
     registry: ApiRegistry
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients go away, or try TLS first."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(HttpHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: object) -> None: ...
 
     def _serve(self) -> None:
         body = self._body()

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.support.client import basic
+from tests.support.http_server import HttpHandler, HttpServer
 from tests.support.registry import PASSWORD, USER, Registry
 
 SERVICE, ISSUER = "tests", "token server of the tests"
@@ -45,18 +45,15 @@ class TokenServer:
         self._chain = [base64.b64encode(each.public_bytes(serialization.Encoding.DER)).decode() for each in certificates]
         self.asked: list[list[str]] = []
         self.expired = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server = HttpServer(self._handler())
+        self._server.start()
 
     @property
     def realm(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/token"
+        return f"http://{self._server.host}/token"
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     def token(self, scopes: list[str], is_known: bool) -> str:
         self.asked.append(scopes)
@@ -78,11 +75,7 @@ class TokenServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
+        class Handler(HttpHandler):
             def do_GET(self) -> None:
                 query = parse_qs(urlsplit(self.path).query)
                 given = self.headers.get("Authorization", "")

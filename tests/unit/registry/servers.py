@@ -8,10 +8,11 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import trustme
+
+from tests.support.http_server import HttpHandler, HttpServer
 
 Reply = tuple[int, Mapping[str, str], bytes]
 
@@ -34,23 +35,20 @@ class Server:
     def __init__(self, reply: Callable[[Request], Reply], tls: ssl.SSLContext | None = None) -> None:
         self.reply = reply
         self.seen: list[Request] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.owner = self
         self._server.tls = tls
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
+        self._server.start()
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return self._server.host
 
     def asked(self) -> list[str]:
         return [f"{each.method} {each.path}" for each in self.seen]
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     def __enter__(self) -> Server:
         return self
@@ -59,10 +57,9 @@ class Server:
         self.close()
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(HttpServer):
     owner: Server
     tls: ssl.SSLContext | None = None
-    daemon_threads = True
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if self.tls is None:
@@ -71,16 +68,9 @@ class _Server(ThreadingHTTPServer):
         with self.tls.wrap_socket(request, server_side=True) as secure:
             super().finish_request(secure, client_address)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients go away: that is what the tests are for."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(HttpHandler):
     server: _Server
-    disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: Any) -> None: ...
 
     def _serve(self) -> None:
         owner = self.server.owner
