@@ -18,6 +18,8 @@ from pipeline.registry.throttle import GivenUp, Throttle
 
 LONGEST_WAIT = 120.0
 """Seconds that a registry may ask us to wait (``Retry-After``)."""
+FIRST_PAUSE = 1.0
+"""Seconds before the second attempt, at the most; each further pause is twice as long."""
 MAX_PAUSE = 60.0
 """Seconds between two attempts at the most."""
 
@@ -66,7 +68,7 @@ class Attempts:
                         said = f"the registry served{times} bytes that do not match their digest"
                         raise ContentError(f"{said}: {error.message}") from error
                 self.throttle.failed(registry, error.message)
-                pause = min(MAX_PAUSE, 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
+                pause = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** (number - 1)) * random.uniform(0.5, 1.0)
                 if error.cause is Cause.RATE_LIMITED:
                     self.throttle.hold(registry, pause * 4, error.cause)
                 if number > self._retries or isinstance(error, GivenUp):

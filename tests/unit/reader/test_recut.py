@@ -64,7 +64,7 @@ def test_without_checksums(archive: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_volume_leaves_nothing(archive: Path, tmp_path: Path) -> None:
-    cut = recut(archive, tmp_path / "cut", 500_000, Interruption())
+    cut = recut(archive, tmp_path / "cut", 250_000, Interruption())
     data = bytearray(cut.files[1].path.read_bytes())
     data[123_456] ^= 1
     cut.files[1].path.write_bytes(data)

@@ -83,11 +83,11 @@ def answers_quickly(running: RegistryServer, context: ssl.SSLContext | None = No
 
 
 def test_a_client_that_pauses_gets_every_byte() -> None:
-    with RegistryServer(InMemory(), patience=2) as running, connect(running) as sock:
+    with RegistryServer(InMemory(), patience=1) as running, connect(running) as sock:
         sock.sendall(get(PATH).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         data = b""
         for _ in range(3):  # longer than its patience, all together
-            time.sleep(0.8)
+            time.sleep(0.4)
             data += sock.recv(1 << 20)
         data += read_all(sock)
     assert data.partition(b"\r\n\r\n")[2] == BLOB
@@ -97,7 +97,7 @@ def test_one_that_takes_nothing_is_cut_after_minutes_and_that_is_logged(caplog: 
     assert server.PATIENCE >= 120
     with caplog.at_level(logging.WARNING), RegistryServer(InMemory(), patience=0.3) as running, connect(running) as sock:
         sock.sendall(get(PATH))
-        time.sleep(1.5)
+        time.sleep(0.8)
         assert len(read_all(sock)) < SIZE
     assert f"{PATH}: the client took nothing for 0 s; its answer was cut" in caplog.text
 

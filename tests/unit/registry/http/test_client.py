@@ -158,7 +158,7 @@ def test_a_byte_now_and_then_is_not_an_answer(client: Http, head: bytes) -> None
     """In the head or the body: a small answer has a limit as a whole."""
     started = time.monotonic()
     with talking(dripping(head)) as host, pytest.raises(RegistryError, match="no data came any more") as caught:
-        get(client, host, whole=0.4)
+        get(client, host, whole=0.2)
     assert caught.value.cause is Cause.STALLED
     assert time.monotonic() - started < 5
 
@@ -166,18 +166,18 @@ def test_a_byte_now_and_then_is_not_an_answer(client: Http, head: bytes) -> None
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX: "])
 def test_the_head_of_a_blob_has_a_limit(client: Http, head: bytes) -> None:
     with talking(dripping(head)) as host, pytest.raises(RegistryError, match="no data came any more"):
-        client.send("GET", url(host), None, {}, whole=None, first_byte=0.4)
+        client.send("GET", url(host), None, {}, whole=None, first_byte=0.2)
 
 
 def test_a_blob_may_drip_but_not_stall(client: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "NEXT_BYTE_TIME", 0.4)
+    monkeypatch.setattr(http, "NEXT_BYTE_TIME", 0.3)
 
     def talk(connection: socket.socket, number: int) -> None:
         read_head(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
         for _ in range(10):
             connection.sendall(b"x")
-            time.sleep(0.1)
+            time.sleep(0.06)
         time.sleep(5)
 
     buffer, counts = memoryview(bytearray(1000)), [1]

@@ -93,9 +93,9 @@ def typical(folder: Path) -> Case:
         (text(2500), PLAIN),
         (noise(2500), PLAIN),
         (b"", PLAIN),
-        (text(4_300_000), PLAIN),
+        (text(2_300_000), PLAIN),
         (noise(1_200_000, 1), PLAIN),
-        (noise(2_200_000), GZIPPED),
+        (noise(1_300_000), GZIPPED),
     ):
         case.add_blob(blob, media_type)
     return case

@@ -33,7 +33,7 @@ from tests.support.tools import require
 from tests.unit.storage.archive.cases import Case, contents, noise, text, typical
 from tests.unit.storage.archive.conftest import Sample
 
-PART_SIZE = 300_000
+PART_SIZE = 200_000
 
 
 class Wanted(Exception):
