@@ -49,12 +49,17 @@ venv_is_sound() {
     "$venv/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
 }
 
-make_venv() {
+# A Python that can make a .venv.
+need_python() {
     find_python
     if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
         # python3.12 belongs to python3.12-venv, python3 to python3-venv.
         install_packages "$python-venv"
     fi
+}
+
+make_venv() {
+    need_python
     say "making $venv with $("$python" --version 2>&1)"
     : >"$venv/.setting-up"
     # The lock lives in the folder, so the folder stays.
@@ -88,7 +93,7 @@ in_checkout() { (cd "$here" && "$@"); }
 need_tools() {
     missing_tools "$@" || return 0
     mkdir -p "$venv" || could_not "cannot write to $here"
-    lock
+    lock -tools
     # shellcheck disable=SC2086  # the names are words
     if missing_tools "$@"; then install_packages $missing; fi
     unlock
@@ -172,10 +177,11 @@ quietly() {
     return 1
 }
 
-# One set-up at a time in a checkout.
+# lock [NAME]: one set-up of a kind at a time in a checkout.
 lock() {
+    lock=$venv/.lock${1-}
     if command -v flock >/dev/null 2>&1; then
-        exec 9>"$venv/.lock"
+        exec 9>"$lock"
         flock -n 9 || {
             say "another start is setting up; waiting for it"
             flock 9
@@ -183,25 +189,25 @@ lock() {
         return
     fi
     waited=0
-    until mkdir "$venv/.lock.d" 2>/dev/null; do
+    until mkdir "$lock.d" 2>/dev/null; do
         [ "$waited" != 0 ] || say "another start is setting up; waiting for it"
         waited=$((waited + 1))
-        holder=$(cat "$venv/.lock.d/holder" 2>/dev/null) || holder=''
+        holder=$(cat "$lock.d/holder" 2>/dev/null) || holder=''
         # A holder that was killed never comes back; one that has no name after five seconds neither.
         if { [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; } || { [ -z "$holder" ] && [ "$waited" -gt 5 ]; }; then
-            rm -rf "$venv/.lock.d"
+            rm -rf "$lock.d"
         else
             sleep 1
         fi
     done
-    echo $$ >"$venv/.lock.d/holder"
-    trap 'rm -rf "$venv/.lock.d"' EXIT
+    echo $$ >"$lock.d/holder"
+    trap 'rm -rf "$lock.d"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
 }
 
 unlock() {
     exec 9>&-
-    rm -rf "$venv/.lock.d"
+    rm -rf "$lock.d"
     trap - EXIT INT TERM
 }
