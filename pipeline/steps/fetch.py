@@ -13,15 +13,15 @@ The folder that the blob is renamed into is synced by ``copy``, once for all blo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
 from pipeline.core import files
 from pipeline.core.amounts import bytes_text
@@ -46,7 +46,8 @@ PROGRESS = 1024 * 1024
 MAX_SOURCES = 4
 """Repositories that are asked for one blob."""
 
-_own = threading.local()
+_spare: deque[memoryview] = deque()
+"""Buffers that nobody uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,14 +153,14 @@ class Fetch:
         with self._distribution.open_blob(source, self._digest, offset=self.size) as stream:
             if stream.offset != self.size:
                 self._partial.begin_anew()
-            buffer = _buffer()
-            while count := stream.readinto(buffer):
-                if max(self.size + count, stream.total or 0) > self._stated + MARGIN:
-                    self._partial.begin_anew()
-                    what = source.by_digest(self._digest)
-                    raise ContentError(f"{what}: the registry serves more than its manifest says, {bytes_text(self._stated)}")
-                self._partial.add(buffer[:count])
-                self._received += count
+            with _buffer() as buffer:
+                while count := stream.readinto(buffer):
+                    if max(self.size + count, stream.total or 0) > self._stated + MARGIN:
+                        self._partial.begin_anew()
+                        what, stated = source.by_digest(self._digest), bytes_text(self._stated)
+                        raise ContentError(f"{what}: the registry serves more than its manifest says, {stated}")
+                    self._partial.add(buffer[:count])
+                    self._received += count
 
 
 def _joined(failures: Mapping[Reference, RegistryError | ContentError]) -> RegistryError | ContentError:
@@ -173,13 +174,17 @@ def _joined(failures: Mapping[Reference, RegistryError | ContentError]) -> Regis
     return ContentError(f"{first.message}; also asked: {others}", tip=first.tip)
 
 
-def _buffer() -> memoryview:
-    """``CHUNK`` bytes, those of the thread: to take and clear new ones for each of thousands of small blobs takes longer than
-    to fetch them.
-    """
-    if not hasattr(_own, "buffer"):
-        _own.buffer = memoryview(bytearray(CHUNK))
-    return cast(memoryview, _own.buffer)
+@contextlib.contextmanager
+def _buffer() -> Iterator[memoryview]:
+    """``CHUNK`` bytes, used again and again: to take and clear new ones for each of thousands of small blobs takes long."""
+    try:
+        buffer = _spare.pop()
+    except IndexError:
+        buffer = memoryview(bytearray(CHUNK))
+    try:
+        yield buffer
+    finally:
+        _spare.append(buffer)
 
 
 class _PartialFile:
@@ -205,11 +210,11 @@ class _PartialFile:
         """Hash what an earlier run left: its hash ended with it."""
         if not os.fstat(self._fd).st_size:
             return
-        buffer = _buffer()
-        while count := os.readv(self._fd, [buffer]):
-            interruption.check()
-            self._hasher.update(buffer[:count])
-            self.size += count
+        with _buffer() as buffer:
+            while count := os.readv(self._fd, [buffer]):
+                interruption.check()
+                self._hasher.update(buffer[:count])
+                self.size += count
 
     def add(self, data: memoryview) -> None:
         self._hasher.update(data)
