@@ -12,6 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,12 +142,15 @@ def _folder(
 
     def take_all(waiting: Iterator[Member]) -> set[Digest]:
         damaged = set()
-        for member in waiting:
-            assert member.digest is not None, "those without were made above"
-            interruption.check()
-            if not _take(cache, source(member), _place(target, layout, member), member, interruption.check):
-                damaged.add(member.digest)
-            progress(member.size)
+        try:
+            for member in waiting:
+                assert member.digest is not None, "those without were made above"
+                interruption.check()
+                if not _take(cache, source(member), _place(target, layout, member), member, interruption.check):
+                    damaged.add(member.digest)
+                progress(member.size)
+        finally:
+            deque(waiting, maxlen=0)  # where this one raises, the other does not go on either
         return damaged
 
     members = [member for member in layout.members if member.digest is not None]

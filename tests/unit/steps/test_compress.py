@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from pipeline.core.interruption import Interruption
 from pipeline.core.oci import Digest
 from pipeline.steps import compress
 from pipeline.storage.records.packed import Packed, read_packed
-from tests.unit.steps.packing import ROOT, TIME, Packing, packing
+from tests.unit.steps.packing import ROOT, TIME, Packing, noise, packing
 
 
 def packed(made: Packing) -> Packed:
@@ -121,14 +122,24 @@ def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int |
 
 
 def test_an_error_that_means_something_else_is_not_hidden_by_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the other of the two that work at once, too."""
     made = packing(tmp_path, Compression.DIR)
+    for number in range(100):
+        made.add(noise(10, 100 + number))
+    asked: list[Path] = []
+    hardlink_to = Path.hardlink_to
 
     def full(self: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        asked.append(target)
+        if len(asked) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        time.sleep(0.01)
+        hardlink_to(self, target)
 
     monkeypatch.setattr(Path, "hardlink_to", full)
     with pytest.raises(OSError, match="No space"):
         made.compress()
+    assert len(asked) < 20
     assert beside(made) == []
 
 
