@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeline.registry import retry
 from tests.support.images import Image, image, index, layer
 from tests.support.proxy import Status
 from tests.support.push import PushedImage, push
@@ -107,7 +108,8 @@ def test_a_refusal_that_nothing_announced(hub: QuotaProxy, images: list[PushedIm
     assert f"the quota that {hub.host} grants is used up" in result.stdout
 
 
-def test_an_abuse_limit_is_only_a_pause(hub: QuotaProxy, images: list[PushedImage]) -> None:
+def test_an_abuse_limit_is_only_a_pause(hub: QuotaProxy, images: list[PushedImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.3)  # four of them are held, then eight
     hub.next_window(1000)
     hub.fault("/manifests/", Status(429), times=2, method="GET")
     result = saved(names(hub, images)[:4], "-j", "2")
