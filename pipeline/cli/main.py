@@ -46,9 +46,7 @@ def _run(arguments: list[str]) -> int:
     except ImageToolsError as error:
         return _report(error)
     except KeyboardInterrupt:
-        # Before or after the part in which it is a request to stop: nothing is at stake there.
-        print("\nimage-tools: interrupted", file=sys.stderr)
-        return EXIT_SIGNAL + signal.SIGINT
+        return _interrupted()
     except OSError as error:
         if is_debug:
             traceback.print_exc()
@@ -56,11 +54,19 @@ def _run(arguments: list[str]) -> int:
 
         return _report(disk.problem(error))
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # in the middle of an import, Python 3.11 and older make it one
+            return _interrupted()
         if is_debug:
             traceback.print_exc()
         print(f"image-tools: this should not happen: {type(error).__name__}: {error}", file=sys.stderr)
         print("TIP: run it again with -debug, and report what it says", file=sys.stderr)
         return EXIT_COULD_NOT
+
+
+def _interrupted() -> int:
+    """Before or after the part in which it is a request to stop: nothing is at stake there."""
+    print("\nimage-tools: interrupted", file=sys.stderr)
+    return EXIT_SIGNAL + signal.SIGINT
 
 
 def _report(error: ImageToolsError) -> int:
