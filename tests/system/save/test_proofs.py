@@ -39,7 +39,6 @@ class Proofs:
         interruption = Interruption()
         self.skopeo = Counting(interruption)
         self.copies = LayoutCopies(self.cache, self.skopeo, interruption)
-        self.folder = folder
 
     def prove(self, count: int, first: int = 0) -> None:
         threads = [threading.Thread(target=self._prove, args=(first + number,)) for number in range(count)]
