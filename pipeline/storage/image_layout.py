@@ -47,9 +47,9 @@ def write_image(folder: Path, descriptor: dict[str, Any], share: Path) -> None:
     Not synced: a folder that a power loss took is made again, without a transfer.
     """
     temporary = fresh_folder(folder)
-    (temporary / LAYOUT_FILE).write_bytes(OCI_LAYOUT)
+    files.write_new(temporary / LAYOUT_FILE, OCI_LAYOUT)
     link(temporary / BLOBS, os.path.relpath(share, folder))
-    (temporary / INDEX).write_bytes(layout_index([descriptor]))
+    files.write_new(temporary / INDEX, layout_index([descriptor]))
     if not folder.exists():
         temporary.rename(folder)
         return

@@ -229,3 +229,25 @@ def test_a_folder_is_removed_while_somebody_still_writes_into_it(tmp_path: Path)
     files.remove(folder)
     writer.join()
     assert not folder.exists()
+
+
+def test_a_new_file_replaces_none(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_new(path, b"x" * 3_000_000)
+    with pytest.raises(FileExistsError):
+        files.write_new(path, b"y")
+    assert files.read_small(path) == b"x" * 3_000_000
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(9, 10), (10, 10), (11, 10), (0, 1), (3, 4)])
+def test_of_a_larger_file_a_byte_more_is_read(tmp_path: Path, limit: int, expected: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert files.read_small(path, limit) == b"0123456789"[:expected]
+
+
+def umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
