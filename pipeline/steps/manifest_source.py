@@ -121,7 +121,7 @@ class Gets:
                 data, document = self._fetch(source)
                 if isinstance(document, Schema1):
                     raise ContentError(f"{source}: a schema 1 manifest in an index")
-                self._cache.put(data, descriptor.digest, document)
+                self._cache.write(data, descriptor.digest, document)
         return self._cache.parse(descriptor.digest)
 
     def bytes_of(self, source: Reference) -> bytes:
@@ -138,7 +138,7 @@ class Gets:
             data = self._source.fetch_config(source, config.digest)
             if Digest.of(data, config.digest.algorithm) != config.digest:
                 raise ContentError(f"the config of {source}: the registry served bytes that do not match the digest")
-            self._cache.put(data, config.digest)
+            self._cache.write(data, config.digest)
 
     def _fetch(self, source: Reference) -> tuple[bytes, Manifest | Index | Schema1]:
         """A manifest whose bytes are right. Asks once more where they are not, as a bad proxy or cable may be the reason."""

@@ -40,6 +40,8 @@ class Cache:
         self.share = root / SHARE
         self._share = str(self.share)
         self.state = root / STATE
+        self._images = root / IMAGES
+        self._resolved = self.state / "resolved"
         self.database = self.state / "doit.sqlite3"
         self.lock_file = self.state / "lock"
         self.known_registries = self.state / "registries.json"
@@ -47,7 +49,8 @@ class Cache:
         self._check = check
         self._parsed: dict[Digest, Manifest | Index] = {}
         self._true_sizes = TrueSizes(self.state / "sizes.json", check)
-        self._arrived: dict[Digest, tuple[int, int, int, int]] = {}
+        self._arrived: dict[Digest, os.stat_result] = {}
+        """What this run has hashed as it wrote it: in its place, unless somebody else takes it away, as act 3 would find."""
 
     def check(self) -> None:
         """Refuse a folder that holds something else. Raises UsageError; writes nothing."""
@@ -96,6 +99,9 @@ class Cache:
     def _size(self, descriptor: Descriptor) -> int | None:
         """How many bytes the blob has, None where it is not here."""
         digest = descriptor.digest
+        arrived = self._arrived.get(digest)
+        if arrived is not None:
+            return arrived.st_size
         try:  # not through Path: this is asked for every blob of every image, several times a run
             status = os.stat(f"{self._share}/{digest.algorithm}/{digest.hex}")  # noqa: PTH116
         except OSError:
@@ -105,15 +111,18 @@ class Cache:
 
     def note_arrival(self, digest: Digest) -> None:
         """Remember, for this run, that the blob was hashed while it was written."""
-        self._arrived[digest] = _identity(self.blob(digest).stat())
+        self._arrived[digest] = self.blob(digest).stat()
 
     def arrived_size(self, digest: Digest) -> int | None:
         """Bytes of a blob that this run hashed while it wrote it, and that nobody has written to since; None of any other."""
+        arrived = self._arrived.get(digest)
+        if arrived is None:
+            return None
         try:
-            status = self.blob(digest).stat() if digest in self._arrived else None
+            status = self.blob(digest).stat()
         except OSError:
             return None
-        return status.st_size if status is not None and self._arrived[digest] == _identity(status) else None
+        return status.st_size if _identity(status) == _identity(arrived) else None
 
     def sized(self, descriptor: Descriptor) -> Descriptor:
         """``descriptor`` with the size that the blob has, where it is here and has another one."""
@@ -122,6 +131,7 @@ class Cache:
 
     def remove_if_damaged(self, digest: Digest) -> None:
         """Remove a blob that does not match its digest; one that does stays, whatever anybody says of it."""
+        self._arrived.pop(digest, None)
         path = self.blob(digest)
         with contextlib.suppress(OSError), path.open("rb") as file:  # one that cannot be read is as good as damaged
             if files.hash_file(file, digest.algorithm, self._check)[0] == digest.hex:
@@ -136,11 +146,15 @@ class Cache:
             raise ContentError(f"{digest} is not in the cache: {error.strerror}") from error
 
     def put(self, data: bytes, digest: Digest, document: Manifest | Index | None = None) -> None:
-        """Keep ``data``, which the caller has checked against ``digest`` and may have parsed; a damaged copy is replaced."""
+        """As ``write``, but what is here undamaged stays, with its time."""
         try:
             self.read(digest)
         except ContentError:
-            files.write_atomic(self.blob(digest), data)
+            self.write(data, digest, document)
+
+    def write(self, data: bytes, digest: Digest, document: Manifest | Index | None = None) -> None:
+        """Keep ``data``, which the caller has checked against ``digest`` and may have parsed; a damaged copy is replaced."""
+        files.write_atomic(self.blob(digest), data)
         if document is not None:
             self._parsed[digest] = document
 
@@ -187,10 +201,10 @@ class Cache:
         return total
 
     def image_folder(self, name: Reference) -> Path:
-        return self.root / IMAGES / name.folder
+        return self._images / name.folder
 
     def resolved_record(self, name: Reference) -> Path:
-        return self.state / "resolved" / f"{name.folder}.json"
+        return self._resolved / f"{name.folder}.json"
 
     def bundle_state(self, bundle: Bundle) -> BundleState:
         return BundleState(self.state / "bundles" / bundle.id)

@@ -111,3 +111,22 @@ def test_hashing_ends_when_the_run_is_to_stop(cache: Cache) -> None:
     interruption.request(15)
     with pytest.raises(Interrupted):
         stopping.has(stated(1))
+
+
+def test_what_has_just_arrived_is_looked_at_again_only_to_pack_it(cache: Cache) -> None:
+    cache.note_arrival(DIGEST)
+    assert cache.arrived_size(DIGEST) == 700
+    cache.blob(DIGEST).write_bytes(bytes(700))
+    assert cache.has(stated(700))
+    assert cache.arrived_size(DIGEST) is None
+    cache.remove_if_damaged(DIGEST)
+    assert not cache.has(stated(700))
+
+
+def test_a_damaged_blob_is_replaced_and_a_whole_one_keeps_its_time(cache: Cache) -> None:
+    os.utime(cache.blob(DIGEST), (1, 1))
+    cache.put(LAYER, DIGEST)
+    assert cache.blob(DIGEST).stat().st_mtime == 1
+    cache.blob(DIGEST).write_bytes(bytes(700))
+    cache.put(LAYER, DIGEST)
+    assert cache.blob(DIGEST).read_bytes() == LAYER
