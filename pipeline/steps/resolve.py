@@ -36,9 +36,12 @@ def resolve(cache: Cache, source: ManifestSource, image: BundleImage) -> Choice:
         with source.gets(image.source, _expected(cache, image, resolved)) as gets:
             if resolved is None:
                 resolved = gets.top(image.source.by_digest(image.pin) if image.pin else image.source, digest)
-                # Also for an image that is cut short: the next run knows how much of it is here.
+            try:
+                resolved, choice = _fetch(cache, gets, image, resolved)
+            except BaseException:
+                # An image that is cut short: the next run knows how much of it is here.
                 _write(cache, image, resolved)
-            resolved, choice = _fetch(cache, gets, image, resolved)
+                raise
     assert resolved is not None, "it was found or fetched"
     if resolved != record:
         _write(cache, image, resolved)
