@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import BinaryIO, NamedTuple, NoReturn
 
 from pipeline.core.amounts import bytes_text
 from pipeline.core.errors import Cause, RegistryError
@@ -35,6 +35,7 @@ MAX_FIELDS = 100
 """Bytes in one line of a header, and how many there may be."""
 AGENT = "image-tools"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
 """What OpenSSL calls an answer that is not TLS."""
 
@@ -124,36 +125,47 @@ class Connection:
         self.is_good = False
         self.used = time.monotonic()
         self._interruption = interruption
-        self._http = http.client.HTTPConnection("host")
-        self._http.response_class = RawResponse
-        # With a socket it does not connect; Wire has all that it asks of one.
-        self._http.sock = self.wire
 
     def request(self, method: str, url: Url, headers: Mapping[str, str], body: Body, patience: float) -> RawResponse:
         """Send a request; the head of the response, which must come within ``patience`` seconds from then on."""
         self.is_good = False
-        more = {"Host": url.authority, "Accept-Encoding": "identity"}
-        target = url.target
-        if self._proxy:
-            target = str(url)
-            more |= {"Proxy-Authorization": self._proxy.login} if self._proxy.login else {}
-        content: Any = body
-        if isinstance(body, Upload):
-            content = body.pieces()
-            more["Content-Length"] = str(body.size)
         try:
-            self._http.request(method, target, content, {**more, **headers})
+            self._send(method, url, headers, body)
         except (BrokenPipeError, ConnectionResetError):
             # Who refuses an upload may say why before it is over.
             if not body:
                 raise
         self.wire.deadline = min(self.wire.deadline, time.monotonic() + patience)
-        response = self._http.getresponse()
-        assert isinstance(response, RawResponse), "that is its response_class"
+        response = RawResponse(self.wire, method=method)  # type: ignore[arg-type]  # all that it asks of a socket
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
         return response
 
+    def _send(self, method: str, url: Url, headers: Mapping[str, str], body: Body) -> None:
+        """Raises ValueError for what must not stand in a header."""
+        fields = {"Host": url.authority, "Accept-Encoding": "identity", **headers}
+        target = url.target
+        if self._proxy:
+            target = str(url)
+            fields |= {"Proxy-Authorization": self._proxy.login} if self._proxy.login else {}
+        if body is not None or method in ("POST", "PUT"):
+            fields["Content-Length"] = str(body.size if isinstance(body, Upload) else len(body or b""))
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        if " " in target or any(map(_CONTROL.search, lines)):
+            raise ValueError(f"it has characters that no header may have: {target}")
+        head = "\r\n".join([*lines, "", ""]).encode("iso-8859-1")
+        if isinstance(body, Upload):
+            self.wire.sendall(head)
+            for piece in body.pieces():
+                self.wire.sendall(piece)
+        else:
+            self.wire.sendall(head + body if body else head)
+
     def close(self) -> None:
-        self._http.close()
+        self.wire.close()
 
     def fail(self, error: BaseException, host: str) -> NoReturn:
         """Raise what ``error`` means."""
@@ -182,18 +194,20 @@ class Pool:
 
     def take(self, interruption: Interruption) -> Connection | None:
         """A connection that is idle, or None for the right to make one; wait for that. Raises Interrupted."""
-        with self._changed:
-            while not self._idle and self._free <= 0:
-                interruption.check()
-                self._changed.wait(wire.POLL)
-            while self._idle:
+        while True:
+            with self._changed:
+                while not self._idle and self._free <= 0:
+                    interruption.check()
+                    self._changed.wait(wire.POLL)
+                if not self._idle:
+                    self._free -= 1
+                    return None
                 line = self._idle.pop()
-                if time.monotonic() - line.used < MAX_IDLE and not line.wire.is_stale():
-                    return line
-                line.close()
-                self._free += 1
-            self._free -= 1
-            return None
+            # Not under the lock: others would wait for it and for the interpreter.
+            if time.monotonic() - line.used < MAX_IDLE and not line.wire.is_stale():
+                return line
+            line.close()
+            self.put(None)
 
     def put(self, line: Connection | None) -> None:
         """Give one back, or the right to another."""

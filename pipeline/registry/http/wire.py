@@ -30,6 +30,8 @@ LOOKUP_LIFETIME = 60.0
 """Seconds for which the addresses of a name are used again."""
 PIECE_TIME = 0.25
 """Seconds for which one call collects bytes."""
+TOLERANCE = 1.01
+"""How much longer than it should be a limit may last that is set already: to set one takes two calls."""
 POLL = 0.1
 """Seconds between two looks whether to stop."""
 
@@ -84,7 +86,7 @@ class Wire:
         if left <= 0:
             raise TimeoutError("the answer takes too long")
         limit = min(left, seconds)
-        if limit == self._limit:
+        if limit <= self._limit <= limit * TOLERANCE:
             return
         self._limit = limit
         if self._is_plain:
