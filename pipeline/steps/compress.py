@@ -30,6 +30,8 @@ from pipeline.storage.cache import Cache
 from pipeline.storage.image_layout import LAYOUT_FILE
 from pipeline.storage.records.packed import Packed, PackedFile, read_packed
 
+SMALL = 64 * 1024
+"""Bytes of a file that is hashed at once, without another thread."""
 _CODECS = {Compression.GZIP: Codec.GZIP, Compression.ZSTD: Codec.ZSTD}
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES})
 
@@ -140,22 +142,37 @@ def _folder(
         elif path is not None and member.link:
             _link(path, member.link)
 
-    def take_all(waiting: Iterator[Member]) -> set[Digest]:
-        damaged = set()
+    members = [member for member in layout.members if member.digest is not None]
+    damaged: set[Digest | None] = set()
+
+    def take(member: Member, is_linked: bool) -> None:
+        place = None if is_linked else _place(target, layout, member)
+        if not _is_right(source(member), place, member, interruption.check):
+            damaged.add(member.digest)
+        progress(member.size)
+
+    def take_all(waiting: Iterator[tuple[Member, bool]]) -> None:
         try:
-            for member in waiting:
-                assert member.digest is not None, "those without were made above"
+            for member, is_linked in waiting:
                 interruption.check()
-                if not _take(cache, source(member), _place(target, layout, member), member, interruption.check):
-                    damaged.add(member.digest)
-                progress(member.size)
+                take(member, is_linked)
         finally:
             deque(waiting, maxlen=0)  # where this one raises, the other does not go on either
-        return damaged
 
-    members = [member for member in layout.members if member.digest is not None]
+    long = []
+    # Not by two threads, which would wait for each other at each link: five times as long.
+    for member in members:
+        interruption.check()
+        place = _place(target, layout, member)
+        is_linked = place is None or _hard_link(source(member), place)
+        if is_linked and _has_arrived(cache, member):
+            progress(member.size)
+        elif is_linked and member.size <= SMALL:
+            take(member, is_linked)
+        else:
+            long.append((member, is_linked))
     with ThreadPoolExecutor(2) as pool:
-        damaged = set().union(*pool.map(take_all, (iter(members),) * 2))  # both take from one
+        list(pool.map(take_all, (iter(long),) * 2))  # both take from one
     if damaged:
         raise DamagedBlobsError(list(dict.fromkeys(str(each.digest) for each in members if each.digest in damaged)))
     contents = _contents(layout, members, target, source)
@@ -166,17 +183,20 @@ def _folder(
     return Packed((PackedFile(str(target), str(output.destination), status.st_size, status.st_mtime_ns),), contents)
 
 
-def _take(cache: Cache, source: Path, target: Path | None, member: Member, check: Callable[[], None]) -> bool:
-    """Link or copy one file, hashing it unless this run has. False when it is not what its digest says."""
-    assert member.digest is not None
+def _has_arrived(cache: Cache, member: Member) -> bool:
+    """Whether this very run has hashed it."""
+    return member.is_blob and member.digest is not None and cache.arrived_size(member.digest) == member.size
+
+
+def _is_right(source: Path, target: Path | None, member: Member, check: Callable[[], None]) -> bool:
+    """Whether a file is what its digest says; it is copied to ``target`` while it is hashed."""
+    assert member.digest is not None, "those without are no files"
     try:
-        if target is None or _hard_link(source, target):
-            if member.is_blob and (arrived := cache.arrived_size(member.digest)) is not None:
-                return arrived == member.size
+        if target is not None:
+            found, size = _copy(source, target, member.digest.algorithm, check)
+        else:
             with source.open("rb") as file:
                 found, size = files.hash_file(file, member.digest.algorithm, check)
-        else:
-            found, size = _copy(source, target, member.digest.algorithm, check)
     except FileNotFoundError:
         return False
     return (found, size) == (member.digest.hex, member.size)
@@ -195,10 +215,11 @@ def _copy(source: Path, target: Path, algorithm: str, check: Callable[[], None])
 
 
 def _hard_link(source: Path, target: Path) -> bool:
+    """Whether it could be made; not of a file that there is not, either, which is found out when it is read."""
     try:
         target.hardlink_to(source)
     except OSError as error:
-        if error.errno in _NO_LINK:
+        if error.errno in _NO_LINK or isinstance(error, FileNotFoundError):
             return False
         raise
     return True
@@ -216,11 +237,13 @@ def _source(cache: Cache, state: BundleState) -> Callable[[Member], Path]:
     """Where a member's bytes are: the bundle's own metadata first, the shared cache for all else."""
 
     def source(member: Member) -> Path:
+        if member.is_blob and member.digest is not None:
+            return cache.blob(member.digest)
         name = member.path.partition("/")[2]
+        if name.endswith(LAYOUT_FILE):
+            return cache.root / LAYOUT_FILE  # they are all alike
         own = state.info if name == bundle_info.FILE else state.folder / name
-        if member.is_blob or not own.is_file():
-            return cache.root / (LAYOUT_FILE if name.endswith(LAYOUT_FILE) else name)  # they are all alike
-        return own
+        return own if own.is_file() else cache.root / name
 
     return source
 

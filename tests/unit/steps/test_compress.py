@@ -9,6 +9,7 @@ import io
 import os
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,21 +123,38 @@ def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int |
 
 
 def test_an_error_that_means_something_else_is_not_hidden_by_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends the other of the two that work at once, too."""
+    made = packing(tmp_path, Compression.DIR)
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "hardlink_to", full)
+    with pytest.raises(OSError, match="No space"):
+        made.compress()
+    assert beside(made) == []
+
+
+def test_an_error_of_one_copy_ends_the_other_of_the_two_that_work_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = packing(tmp_path, Compression.DIR)
     for number in range(100):
         made.add(noise(10, 100 + number))
     asked: list[Path] = []
-    hardlink_to = Path.hardlink_to
+    copy = compress._copy
 
-    def full(self: Path, target: Path) -> None:
+    def no_link(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def full(source: Path, target: Path, algorithm: str, check: Callable[[], None]) -> tuple[str, int]:
         asked.append(target)
         if len(asked) == 5:
             raise OSError(errno.ENOSPC, "No space left on device")
         time.sleep(0.01)
-        hardlink_to(self, target)
+        return copy(source, target, algorithm, check)
 
-    monkeypatch.setattr(Path, "hardlink_to", full)
+    monkeypatch.setattr(Path, "hardlink_to", no_link)
+    monkeypatch.setattr(compress, "_copy", full)
     with pytest.raises(OSError, match="No space"):
         made.compress()
     assert len(asked) < 20
