@@ -2,7 +2,8 @@
 
 A skopeo takes 15 ms of processor to start and 2 ms an image, so copies are joined: while blobs still arrive, until ``ENOUGH``
 of them wait or ``GATHER`` has passed since the last start. They are a ``copy --all`` of an index that lists their manifests.
-Where that fails, each is copied alone, so that the one that cannot be read is known from the others.
+Where that fails, each is copied alone, so that the one that cannot be read is known from the others. One skopeo runs at a
+time, as it takes the processor from what arrives; when nothing does any more, two may.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ POLL = 0.2
 
 @dataclass(eq=False, kw_only=True)
 class _Wanted:
-    """An image that waits for a copy. ``is_settled`` once a skopeo had it; ``is_proved`` where that could read it."""
+    """An image that waits for a copy. ``is_taken`` by a skopeo that is about to run, ``is_settled`` once that had it;
+    ``is_proved`` where it could read it.
+    """
 
     manifest: Manifest
     descriptor: Descriptor
+    is_taken: bool = False
     is_settled: bool = False
     is_proved: bool = False
 
@@ -60,9 +64,12 @@ class LayoutCopies:
         self._gathered = threading.Condition(lock)
         """Of what the one waits for who is about to."""
         self._waiting: list[_Wanted] = []
-        self._is_led = False
+        self._is_gathering = False
+        """Whether somebody is about to run skopeo for all that wait."""
+        self._running = 0
+        self._number = 0
         self._arriving = 0
-        self._started = -GATHER
+        self._started = time.monotonic()
 
     @contextlib.contextmanager
     def blob_arrives(self) -> Iterator[None]:
@@ -76,50 +83,70 @@ class LayoutCopies:
                 self._arriving -= 1
                 if not self._arriving:
                     self._gathered.notify()
+                    self._settled.notify_all()
 
     def prove(self, target: Path, manifest: Manifest, descriptor: Descriptor) -> None:
         """Have skopeo copy an image whose blobs are all here. Raises ContentError where it cannot.
 
         What is made for that lies beside ``target`` and is gone afterwards.
         """
-        if not self._is_proved_with_others(_Wanted(manifest=manifest, descriptor=descriptor)):
-            self._prove_alone(target, manifest, descriptor)
+        mine = _Wanted(manifest=manifest, descriptor=descriptor)
+        if not self._is_proved(target, mine):
+            self._prove_alone(target, mine)
 
-    def _is_proved_with_others(self, mine: _Wanted) -> bool:
+    def _is_proved(self, target: Path, mine: _Wanted) -> bool:
+        """False where a copy of it with others has failed."""
         with self._settled:
             self._waiting.append(mine)
             if len(self._waiting) >= ENOUGH:
                 self._gathered.notify()
-            while self._is_led and not mine.is_settled:
+            while not mine.is_settled and (mine.is_taken or self._is_gathering or self._is_busy):
                 self._settled.wait(POLL)
                 self._interruption.check()
             if mine.is_settled:
                 return mine.is_proved
-            self._is_led = True
+            self._is_gathering = True
+            self._running += 1
+            self._number = number = self._number + 1
         joined: Sequence[_Wanted] = [mine]
         is_proved = False
         try:
             joined = self._gather()
-            is_proved = len(joined) > 1 and self._prove_together(joined)
+            if len(joined) > 1:
+                is_proved = self._prove_together(joined, number)
+            else:
+                self._prove_alone(target, mine)
+                is_proved = True
         finally:
             with self._settled:
                 for each in joined:
                     each.is_settled, each.is_proved = True, is_proved
-                self._is_led = False
+                self._running -= 1
                 self._settled.notify_all()
         return is_proved
 
+    @property
+    def _is_busy(self) -> bool:
+        return self._running >= (1 if self._arriving else 2)
+
     def _gather(self) -> Sequence[_Wanted]:
         with self._gathered:
-            while self._arriving and len(self._waiting) < ENOUGH and (left := self._started + GATHER - time.monotonic()) > 0:
-                self._gathered.wait(min(left, POLL))
-                self._interruption.check()
+            try:
+                while (
+                    self._arriving and len(self._waiting) < ENOUGH and (left := self._started + GATHER - time.monotonic()) > 0
+                ):
+                    self._gathered.wait(min(left, POLL))
+                    self._interruption.check()
+            finally:
+                self._is_gathering = False
             self._started = time.monotonic()
             joined, self._waiting = self._waiting, []
+            for each in joined:
+                each.is_taken = True
         return joined
 
-    def _prove_together(self, joined: Sequence[_Wanted]) -> bool:
-        temporary = fresh_folder(self._cache.state / "copies")
+    def _prove_together(self, joined: Sequence[_Wanted], number: int) -> bool:
+        temporary = fresh_folder(self._cache.state / f"copies-{number}")
         manifests = {each.descriptor.digest: each for each in joined}
         document = layout_index([each.entry().to_json() for each in manifests.values()])
         index = Descriptor(oci.OCI_INDEX, Digest.of(document), len(document))
@@ -138,13 +165,13 @@ class LayoutCopies:
             files.remove(temporary)
         return True
 
-    def _prove_alone(self, target: Path, manifest: Manifest, descriptor: Descriptor) -> None:
+    def _prove_alone(self, target: Path, wanted: _Wanted) -> None:
         temporary = fresh_folder(target)
         try:
             # Without links it writes into the shared blobs: no harm is done, but the manifests and configs that it makes of
             # Docker's stay there.
-            self._link(_layers(manifest), temporary / BLOBS)
-            self._copy(temporary, _Wanted(manifest=manifest, descriptor=descriptor).entry())
+            self._link(_layers(wanted.manifest), temporary / BLOBS)
+            self._copy(temporary, wanted.entry())
         finally:
             files.remove(temporary)
 

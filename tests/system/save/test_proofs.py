@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -24,10 +25,22 @@ class Counting(Skopeo):
     def __init__(self, interruption: Interruption) -> None:
         super().__init__(Access(), interruption)
         self.starts: list[float] = []
+        self.most = 0
+        """How many ran at a time."""
+        self.lasts = 0.0
+        """Seconds that each takes longer."""
+        self._running = 0
+        self._lock = threading.Lock()
 
     def copy_layout(self, cache: Path, source: str, folder: str, *, share: str, blobs: str) -> None:
-        self.starts.append(time.monotonic())
+        with self._lock:
+            self.starts.append(time.monotonic())
+            self._running += 1
+            self.most = max(self.most, self._running)
         super().copy_layout(cache, source, folder, share=share, blobs=blobs)
+        time.sleep(self.lasts)
+        with self._lock:
+            self._running -= 1
 
 
 class Proofs:
@@ -95,3 +108,17 @@ def test_the_last_blob_ends_the_wait(proofs: Proofs) -> None:
         assert len(proofs.skopeo.starts) == 1
     waiting.join()
     assert time.monotonic() - started < GATHER
+
+
+@pytest.mark.parametrize("is_arriving", [True, False])
+def test_two_at_a_time_only_once_all_is_here(proofs: Proofs, is_arriving: bool) -> None:
+    proofs.skopeo.lasts = GATHER / 2
+    with proofs.copies.blob_arrives() if is_arriving else contextlib.nullcontext():
+        first = threading.Thread(target=proofs.prove, args=(1,))
+        first.start()
+        while not proofs.skopeo.starts:
+            time.sleep(0.01)
+        proofs.prove(ENOUGH, first=1)
+        first.join()
+    assert proofs.skopeo.most == (1 if is_arriving else 2)
+    assert not list(proofs.cache.leftovers())
