@@ -15,13 +15,11 @@ import glob
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 from pipeline.acts import engine
-from pipeline.acts.engine import TASK_DEFAULTS, Check, TaskDict, delayed_creators, dodo_problem, failed
+from pipeline.acts.engine import TaskDict, delayed_creators, dodo_problem, failed, with_defaults
 from pipeline.acts.save import copy_tasks, pack_tasks, resolve_tasks, selection
 from pipeline.acts.save.tasks import SaveContext
 from pipeline.config import digest_lock
@@ -179,12 +177,12 @@ class _Graph:
             """act 1: what every tag names right now"""
             yield {"basename": "probe", "name": None, "doc": "act 1: whether the registries answer and let us in"}
             made = resolve_tasks.act_1(list(self._by_reference().values()))
-            yield from (_with_defaults(task) for task in made if task["basename"] != "referrers")
+            yield from (with_defaults(task) for task in made if task["basename"] != "referrers")
 
         def task_bundles() -> Iterator[TaskDict]:
             for group, doc in GROUPS.items():
                 yield {"basename": group, "name": None, "doc": doc}
-            yield from map(_with_defaults, self._all_after_resolve())
+            yield from map(with_defaults, self._all_after_resolve())
 
         def task_referrers() -> Iterator[TaskDict]:
             """act 1: what refers to the images right now"""
@@ -192,7 +190,7 @@ class _Graph:
             for context in self._shops:
                 for image in context.bundle.images:
                     if image.referrers is not None:
-                        yield _with_defaults(resolve_tasks.referrers_task(context, image))
+                        yield with_defaults(resolve_tasks.referrers_task(context, image))
 
         def task_act_1() -> Iterator[TaskDict]:
             yield {"basename": _ACT_1, "actions": None, "task_dep": self._needed_of_act_1()}
@@ -312,9 +310,3 @@ def _cannot_pack(bundle: Bundle, lacking: list[str]) -> Iterator[TaskDict]:
         return failed(f"not all images are known: {', '.join(lacking)}; 'image-tools save' packs the rest")
 
     yield {"basename": "pack", "name": bundle.name, "doc": f"the whole bundle {bundle.name}", "actions": [action]}
-
-
-def _with_defaults(task: TaskDict) -> TaskDict:
-    says = "what it made is here, whole and as it would be made now"
-    checks = [Check(item, says) if isinstance(item, partial | FunctionType) else item for item in task.get("uptodate", ())]
-    return {**TASK_DEFAULTS, **task, **({"uptodate": checks} if checks else {})}

@@ -5,6 +5,7 @@ doit drops exceptions, and knows nothing of a disk that is full for all tasks at
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipeline.core import disk
 from pipeline.core.errors import EnvironmentProblem, ImageToolsError, Interrupted
 from pipeline.core.log import about, log
 from pipeline.registry.throttle import RegistryPaused
+
+_NO_ARGUMENTS = inspect.Signature()
 
 
 class Actions:
@@ -56,6 +59,7 @@ class Actions:
                 except OSError as error:
                     return self._fail(task, disk.problem(error))
 
+        act.__signature__ = _NO_ARGUMENTS  # type: ignore[attr-defined]  # or doit finds out, before each task
         return act
 
     def _fail(self, task: str, error: ImageToolsError) -> Any:

@@ -9,7 +9,7 @@ doit 0.37 gives:
 - an unmet dependency does not make doit forget what the dependents achieved earlier (``runner``);
 - an interruption stops the dispatch, lets the running tasks come back, and saves (``runner``).
 
-doit's capture of output is broken under threads: every task carries ``TASK_DEFAULTS``.
+doit's capture of output is broken under threads: every task is made by ``with_defaults``.
 """
 
 from pipeline.acts.engine.database import DurableDB
@@ -18,20 +18,17 @@ from pipeline.acts.engine.runner import SaveRunner, failed, put_off, run
 from pipeline.acts.engine.tasks import (
     AFTER,
     PAUSED,
-    TASK_DEFAULTS,
-    Check,
     TaskDict,
     delayed_creators,
     dodo_problem,
     selected,
     unchanged,
+    with_defaults,
 )
 
 __all__ = [
     "AFTER",
     "PAUSED",
-    "TASK_DEFAULTS",
-    "Check",
     "DurableDB",
     "Observer",
     "SaveRunner",
@@ -45,4 +42,5 @@ __all__ = [
     "run",
     "selected",
     "unchanged",
+    "with_defaults",
 ]

@@ -17,7 +17,7 @@ from doit.task import Stream
 
 from pipeline.acts.engine.database import DurableDB, Memo
 from pipeline.acts.engine.reporter import Observer, Reporter, TaskResult
-from pipeline.acts.engine.tasks import AFTER, PAUSED, TaskDict, as_generator
+from pipeline.acts.engine.tasks import AFTER, PAUSED, TaskDict, with_defaults
 from pipeline.core.interruption import Interruption
 
 
@@ -51,14 +51,14 @@ def run(
 
     After an interruption the result lacks what was not run; the caller checks ``interruption``.
     """
-    made = list(generate_tasks("image-tools", as_generator(tasks)))
+    made = list(generate_tasks("image-tools", (with_defaults(task) for task in tasks)))
     control = TaskControl(made)
     # Never by a group: all that it depends on would be begun before any of it is finished.
     control.process(list(names) if names is not None else [task.name for task in made if not task.has_subtask])
     reporter = Reporter(observer)
     database.parent.mkdir(parents=True, exist_ok=True)
     manager = Memo(DurableDB, str(database), checker_cls=MD5Checker, codec_cls=JSONCodec)
-    SaveRunner(manager, reporter, interruption, jobs).run_all(control.task_dispatcher())
+    SaveRunner(manager, reporter, interruption, min(jobs, len(made))).run_all(control.task_dispatcher())
     return reporter.results
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import FunctionType
 from typing import Any, cast
 
 from doit.cmd_base import DodoTaskLoader
@@ -17,7 +20,7 @@ from doit.tools import config_changed
 TaskDict = dict[str, Any]
 """A task as doit's creators yield it."""
 
-TASK_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
+_DEFAULTS: TaskDict = {"io": {"capture": False}, "verbosity": 0}
 """In every task: capture swaps ``sys.stdout`` for the whole process and, under threads, does not put it back."""
 
 AFTER = "after"
@@ -32,10 +35,12 @@ def dodo_problem(message: str) -> Exception:
     return problem
 
 
-def as_generator(tasks: Iterable[TaskDict]) -> Iterator[TaskDict]:
-    """``tasks`` with ``TASK_DEFAULTS``."""
-    for task in tasks:
-        yield {**TASK_DEFAULTS, **task}
+def with_defaults(task: TaskDict) -> TaskDict:
+    """``task`` with ``_DEFAULTS``, and its checks as ``doit info`` shows them."""
+    made = {**_DEFAULTS, **task}
+    if "uptodate" in task:
+        made["uptodate"] = [_Check(each) if isinstance(each, partial | FunctionType) else each for each in task["uptodate"]]
+    return made
 
 
 def delayed_creators(
@@ -89,15 +94,17 @@ class _Unchanged(config_changed):  # type: ignore[misc]
         return f"the same {self._names} as in the last run"
 
 
-class Check:
-    """An item of ``uptodate`` that ``doit info`` shows as ``says``, not with all the values that it is bound to."""
+class _Check:
+    """An item of ``uptodate`` that ``doit info`` shows in words, not with all the values that it is bound to."""
 
-    def __init__(self, check: Callable[[], bool], says: str) -> None:
+    __signature__ = inspect.Signature()
+    """Or doit finds out, before each task."""
+
+    def __init__(self, check: Callable[[], bool]) -> None:
         self._check = check
-        self._says = says
 
     def __call__(self) -> bool:
         return self._check()
 
     def __repr__(self) -> str:
-        return self._says
+        return "what it made is here, whole and as it would be made now"
