@@ -35,8 +35,8 @@ Announce = Callable[[plan.Plan, Sequence[plan.Need]], None]
 
 SMALL = 2
 """Workers for each job where they mostly wait: manifests and small blobs take round trips and no processor, and there are as
-many connections to a host. In act 2 twice as many: a blob often comes from another host than the one that names it, and copies
-wait for each other.
+many connections to a host. In act 2 three times as many: a blob often comes from another host than the one that names it, and
+copies wait for each other, so many that nobody would be left to fetch.
 """
 
 
@@ -194,7 +194,7 @@ class Save:
         order = dict.fromkeys(part.image.reference for item in chosen for part in needed_by([item], known))
         names = [f"{task['basename']}:{task['name']}" for reference in order for task in made[reference]]
         graph = chain(copy_tasks.fetch_tasks(self.context, fetches), chain.from_iterable(made.values()))
-        results = self._run(graph, names, workers=2 * SMALL if fetches.blobs else 1)
+        results = self._run(graph, names, workers=3 * SMALL if fetches.blobs else 1)
         with contextlib.suppress(OSError):  # what it holds waits for the next run
             self.context.cache.partials.rmdir()
         listed = [item for item in self.result.saved if not item.is_referrer]

@@ -213,9 +213,11 @@ class SaveContext(Actions):
     def begin_copy(self, task: str, name: str) -> None:
         """Tell, once, that the work on an image/arch begins: with the first blob fetched for it, or else with its copy."""
         with self._lock:
-            if task not in self._begun:
+            is_first = task not in self._begun
+            if is_first:
                 self._begun[task] = time.monotonic()
-                log.info("copying %s", name)
+        if is_first:  # not under the lock: others would wait for the terminal
+            log.info("copying %s", name)
 
     def end_copy(self, task: str, name: str, size: int) -> None:
         """Tell that an image/arch of ``size`` bytes is whole."""
