@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _run(list(argv))
     # Most of what a run makes stays until its end: looking for garbage among it costs a thirtieth of a save.
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     arguments = sys.argv[1:]
     works = " ".join(arguments).startswith(WORKS)
     try:
