@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from pipeline.core.errors import ContentError, InputError
 from pipeline.core.oci import Digest
@@ -64,7 +65,7 @@ class Reference:
             text += f":{self.tag}"
         return f"{text}@{self.digest}" if self.digest else text
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The image's folder below ``images/``: never holds a colon, never the same for two references.
 
