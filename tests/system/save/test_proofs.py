@@ -79,7 +79,7 @@ def test_few_wait_for_more_while_blobs_arrive(proofs: Proofs) -> None:
     with proofs.copies.blob_arrives():
         proofs.prove(2)
         proofs.prove(2, first=2)
-    assert proofs.skopeo.starts[-1] - proofs.skopeo.starts[0] >= GATHER
+    assert proofs.skopeo.starts[-1] - proofs.skopeo.starts[0] > GATHER * 0.9
 
 
 def test_enough_wait_for_nobody(proofs: Proofs) -> None:
