@@ -28,6 +28,8 @@ from pipeline.registry.http.wire import Resolver, Wire
 
 MAX_IDLE = 50.0
 """Seconds after which an unused connection is not trusted any more."""
+POLL = 0.5
+"""Seconds between two looks whether to stop, while others have all connections: dozens of threads may wait so for minutes."""
 MAX_PROXY_HEAD = 64 * 1024
 """Bytes of a proxy's answer."""
 MAX_LINE = 64 * 1024
@@ -198,7 +200,7 @@ class Pool:
             with self._changed:
                 while not self._idle and self._free <= 0:
                     interruption.check()
-                    self._changed.wait(wire.POLL)
+                    self._changed.wait(POLL)
                 if not self._idle:
                     self._free -= 1
                     return None
