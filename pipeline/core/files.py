@@ -158,13 +158,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_small(path: Path, limit: int = sys.maxsize - 1) -> bytes:
-    """The whole of a file, or of a larger one ``limit`` + 1 bytes. Raises OSError."""
+    """The whole of a file or a pipe, or of a larger one ``limit`` + 1 bytes. Raises OSError."""
     fd = os.open(path, os.O_RDONLY)
     try:
         # Not up to the limit: so much memory would be taken for each of thousands of small files.
-        size = min(os.fstat(fd).st_size, limit) + 1
-        data = os.read(fd, size)
-        while len(data) < size - 1 and (more := os.read(fd, size - len(data))):
+        size = os.fstat(fd).st_size
+        data = os.read(fd, min(size, limit) + 1)
+        # A file ends where it says; a pipe says nothing.
+        while len(data) not in (size, limit + 1) and (more := os.read(fd, min(CHUNK, limit + 1 - len(data)))):
             data += more
         return data
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -245,6 +246,17 @@ def test_of_a_larger_file_a_byte_more_is_read(tmp_path: Path, limit: int, expect
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
     assert files.read_small(path, limit) == b"0123456789"[:expected]
+
+
+def test_json_from_a_pipe(tmp_path: Path) -> None:
+    """A login may come so: ``-authfile <(vault ...)``."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    document = {"auths": {"registry.example.com": {"auth": "x" * 100_000}}}
+    writer = threading.Thread(target=lambda: path.write_text(json.dumps(document)))
+    writer.start()
+    assert files.read_json(path) == document
+    writer.join()
 
 
 def umask() -> int:
