@@ -156,7 +156,7 @@ class LayoutCopies:
             if not (self._link(read, temporary / "read") and self._link(written, temporary / BLOBS)):
                 return False
             (temporary / "read" / index.digest.algorithm).mkdir(exist_ok=True)
-            (temporary / "read" / index.digest.algorithm / index.digest.hex).write_bytes(document)
+            files.write_new(temporary / "read" / index.digest.algorithm / index.digest.hex, document)
             self._copy(temporary, index, share="read")
         except ContentError as error:
             log.debug("%d images are copied one by one: %s", len(joined), error)
@@ -178,7 +178,7 @@ class LayoutCopies:
     def _copy(self, temporary: Path, top: Descriptor, share: str | None = None) -> None:
         """From the layout ``source``, made here, to the layout ``copy``; ``share`` names the folder of what is read."""
         (temporary / "source").mkdir()
-        (temporary / "source" / INDEX).write_bytes(layout_index([top.to_json()]))
+        files.write_new(temporary / "source" / INDEX, layout_index([top.to_json()]))
         place = str(temporary.relative_to(self._cache.root))
         blobs = f"{place}/{BLOBS}" if (temporary / BLOBS).is_dir() else SHARE
         read = f"{place}/{share}" if share else SHARE
